@@ -1,0 +1,333 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An independent reading of the stored formats.
+
+Given the private key of a vault, an envelope and a blob, recompute every
+secret from uapi/linux/vaultring_format.h alone, and raise Mismatch where the
+files do not hold what the format says.  Shares no code with the module.
+
+    oracle.py verify ENVELOPE KEY
+    oracle.py open ENVELOPE KEY BLOB
+    oracle.py sector ENVELOPE KEY BLOB DEVICE OFFSET NUMBER [SIZE]
+
+KEY is a PEM file.  `verify` and `open` print name=hex lines; `sector` writes
+the plaintext of the sector at byte OFFSET + NUMBER * SIZE of DEVICE.
+"""
+
+import hashlib
+import hmac
+import struct
+import sys
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+USES = {"xts": 1, "cbc": 2, "ctr": 3, "gcm": 4, "fscrypt": 5}
+OBLIVIOUS = 1
+HEADER = struct.Struct("<4s4BIIQQI2B2s8I8I64s32s16s32s")
+SHARE = struct.Struct("<BBH4s64s32s32s")
+BLOB = struct.Struct("<4s4B16s16s12s4s64s16s")
+HMAC_AT = 216
+MAX_SHARES = 8
+
+
+class Mismatch(Exception):
+    """What was read is not what the format says."""
+
+
+def require(truth, text):
+    if not truth:
+        raise Mismatch(text)
+
+
+def hkdf(secret, info, length):
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=None,
+                info=info).derive(secret)
+
+
+def padded_string(raw, what):
+    text, _, rest = raw.partition(b"\0")
+    require(len(text) < len(raw), f"{what} has no zero at its end")
+    require(not rest.strip(b"\0"), f"{what} has bytes after its zero")
+    require(text, f"{what} is empty")
+    return text.decode("ascii", "strict")
+
+
+@dataclass
+class Share:
+    index: int
+    method: int
+    vault: str
+    fingerprint: bytes
+    masked: bytes
+    data: bytes
+
+    @classmethod
+    def parse(cls, raw):
+        """Returns the share and how many bytes it took."""
+        require(len(raw) >= SHARE.size, "a share is truncated")
+        (index, method, length, reserved, vault, fingerprint,
+         masked) = SHARE.unpack_from(raw)
+        require(reserved == bytes(4), "a share's reserved bytes are not zero")
+        end = SHARE.size + length
+        require(len(raw) >= end, "a share's data are truncated")
+        return cls(index, method, padded_string(vault, "a share's vault"),
+                   fingerprint, masked, raw[SHARE.size:end]), end
+
+
+@dataclass
+class Envelope:
+    raw: bytes
+    threshold: int
+    lease_end: int
+    version: int
+    uses: int
+    not_before: int
+    not_after: int
+    lease: int
+    uids: list
+    gids: list
+    name: str
+    salt: bytes
+    id: bytes
+    hmac: bytes
+    shares: list = field(default_factory=list)
+
+    @classmethod
+    def parse(cls, raw):
+        require(len(raw) >= HEADER.size, "the envelope is truncated")
+        head = HEADER.unpack_from(raw)
+        magic, fmt, threshold, shares, lease_end, version, uses = head[:7]
+        not_before, not_after, lease, n_uids, n_gids, reserved = head[7:13]
+        uid, gid = list(head[13:21]), list(head[21:29])
+        name, salt, ident, mac = head[29:]
+        require(magic == b"VRE1", "not an envelope")
+        require(fmt == 1, f"envelope format {fmt} is unknown")
+        require(reserved == bytes(2), "reserved bytes are not zero")
+        require(n_uids <= 8 and n_gids <= 8, "too many uids or gids")
+        require(not any(uid[n_uids:]) and not any(gid[n_gids:]),
+                "an unused uid or gid is not zero")
+        require(1 <= threshold <= shares <= MAX_SHARES,
+                f"threshold {threshold} of {shares} makes no sense")
+        env = cls(bytes(raw), threshold, lease_end, version, uses, not_before,
+                  not_after, lease, uid[:n_uids], gid[:n_gids],
+                  padded_string(name, "the name"), salt, ident, mac)
+        at = HEADER.size
+        for i in range(1, shares + 1):
+            share, used = Share.parse(raw[at:])
+            require(share.index == i, f"share {i} says it is {share.index}")
+            env.shares.append(share)
+            at += used
+        require(at == len(raw), "bytes after the last share")
+        return env
+
+
+@dataclass
+class Secrets:
+    """Everything that nobody outside the kernel may hold."""
+    shares: dict
+    master: bytes
+    kek: bytes
+    id: bytes
+    mac: bytes
+
+
+def spki(key):
+    return key.public_key().public_bytes(
+        serialization.Encoding.DER,
+        serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def share_secret(share, key):
+    """secret_i of an oblivious share: x of s * C."""
+    require(share.method == OBLIVIOUS,
+            f"share {share.index} has method {share.method}, not oblivious")
+    require(len(share.data) == 64, "an oblivious share's data are not 64 bytes")
+    require(share.fingerprint == hashlib.sha256(spki(key)).digest(),
+            f"share {share.index} is for another vault key")
+    try:
+        point = ec.EllipticCurvePublicKey.from_encoded_point(
+            ec.SECP256R1(), b"\4" + share.data)
+    except ValueError as err:
+        raise Mismatch(f"share {share.index}: C is not on the curve") from err
+    return key.exchange(ec.ECDH(), point)
+
+
+def unmask(share, secret, salt):
+    info = b"vaultring share v1" + bytes([share.index]) + salt
+    mask = hkdf(secret, info, 32)
+    return bytes(a ^ b for a, b in zip(share.masked, mask))
+
+
+def gf_mul(a, b):
+    product = 0
+    while b:
+        if b & 1:
+            product ^= a
+        a <<= 1
+        if a & 0x100:
+            a ^= 0x11b
+        b >>= 1
+    return product
+
+
+def gf_inv(a):
+    require(a, "division by zero in GF(2^8)")
+    result = 1
+    for _ in range(254):
+        result = gf_mul(result, a)
+    return result
+
+
+def shamir_split(secret, coefficients, xs):
+    """coefficients: threshold - 1 byte strings as long as the secret."""
+    parts = {}
+    for x in xs:
+        value, power = bytearray(secret), 1
+        for coefficient in coefficients:
+            power = gf_mul(power, x)
+            for i, byte in enumerate(coefficient):
+                value[i] ^= gf_mul(byte, power)
+        parts[x] = bytes(value)
+    return parts
+
+
+def shamir_combine(parts):
+    """The polynomial's value at 0 from {x: share}."""
+    length = len(next(iter(parts.values())))
+    secret = bytearray(length)
+    for x, part in parts.items():
+        weight = 1
+        for other in parts:
+            if other != x:
+                weight = gf_mul(weight, gf_mul(other, gf_inv(other ^ x)))
+        for i in range(length):
+            secret[i] ^= gf_mul(part[i], weight)
+    return bytes(secret)
+
+
+def derive(master, name, version):
+    kek = hkdf(master, b"vaultring kek v1" + name.encode() +
+               struct.pack("<I", version), 32)
+    return (kek, hkdf(master, b"vaultring id v1", 16),
+            hkdf(master, b"vaultring envelope v1", 32))
+
+
+def envelope_hmac(mac, raw):
+    zeroed = raw[:HMAC_AT] + bytes(32) + raw[HMAC_AT + 32:]
+    return hmac.new(mac, zeroed, hashlib.sha256).digest()
+
+
+def verify(env, keys):
+    """keys: {index: private key}; needs as many as the threshold says."""
+    secrets, parts = {}, {}
+    for share in env.shares:
+        if share.index in keys and len(parts) < env.threshold:
+            secret = share_secret(share, keys[share.index])
+            secrets[share.index] = secret
+            parts[share.index] = unmask(share, secret, env.salt)
+    require(len(parts) == env.threshold,
+            f"{env.threshold} keys needed, {len(parts)} fit")
+    master = shamir_combine(parts)
+    kek, ident, mac = derive(master, env.name, env.version)
+    require(ident == env.id, "the id is not what M gives")
+    require(hmac.compare_digest(envelope_hmac(mac, env.raw), env.hmac),
+            "the HMAC over the envelope does not hold")
+    return Secrets(secrets, master, kek, ident, mac)
+
+
+def open_blob(raw, secrets, use=None):
+    """Returns the DEK."""
+    require(len(raw) == BLOB.size, f"a blob has 136 bytes, not {len(raw)}")
+    (magic, version, wrap, blob_use, length, kek_id, _, nonce, reserved,
+     ciphertext, tag) = BLOB.unpack(raw)
+    require(magic == b"VRK1", "not a blob")
+    require((version, wrap) == (1, 1), "unknown blob version or wrapping")
+    require(reserved == bytes(4), "the blob's reserved bytes are not zero")
+    require(blob_use in USES.values(), f"unknown use {blob_use}")
+    require(use is None or USES[use] == blob_use, f"the blob is not for {use}")
+    require(16 <= length <= 64, f"a DEK cannot have {length} bytes")
+    require(kek_id == secrets.id, "the blob is under another KEK")
+    try:
+        plain = AESGCM(secrets.kek).decrypt(nonce, ciphertext + tag, raw[:56])
+    except InvalidTag as err:
+        raise Mismatch("the blob's tag does not hold") from err
+    require(not any(plain[length:]), "the DEK's padding is not zero")
+    return plain[:length]
+
+
+def cipher(mode, dek, number):
+    """The AES cipher of one sector with plain64 IVs."""
+    iv = struct.pack("<QQ", number, 0)
+    if mode == "xts":
+        return Cipher(algorithms.AES(dek), modes.XTS(iv))
+    if mode == "cbc":
+        return Cipher(algorithms.AES(dek), modes.CBC(iv))
+    return Cipher(algorithms.AES(dek), modes.CTR(iv))
+
+
+def decrypt_sector(mode, dek, number, data):
+    """number: the IV, in 512-byte sectors unless the volume counts larger."""
+    require(len(data) in (512, 1024, 2048, 4096), "not a sector")
+    dec = cipher(mode, dek, number).decryptor()
+    return dec.update(data) + dec.finalize()
+
+
+def encrypt_sector(mode, dek, number, data):
+    require(len(data) in (512, 1024, 2048, 4096), "not a sector")
+    enc = cipher(mode, dek, number).encryptor()
+    return enc.update(data) + enc.finalize()
+
+
+def load_key(path):
+    with open(path, "rb") as file:
+        return serialization.load_pem_private_key(file.read(), None)
+
+
+def load_envelope(path):
+    with open(path, "rb") as file:
+        return Envelope.parse(file.read())
+
+
+def main(argv):
+    if len(argv) not in (4, 5, 8, 9) or \
+            {"verify": 4, "open": 5}.get(argv[1], len(argv)) != len(argv):
+        print(__doc__, file=sys.stderr)
+        return 2
+    key = load_key(argv[3])
+    env = load_envelope(argv[2])
+    secrets = verify(env, {share.index: key for share in env.shares})
+    if argv[1] == "verify":
+        for index, secret in secrets.shares.items():
+            print(f"secret{index}={secret.hex()}")
+        print(f"master={secrets.master.hex()}\nkek={secrets.kek.hex()}\n"
+              f"id={secrets.id.hex()}\nmac={secrets.mac.hex()}")
+        return 0
+    with open(argv[4], "rb") as file:
+        blob = file.read()
+    dek = open_blob(blob, secrets)
+    if argv[1] == "open":
+        print(f"dek={dek.hex()}")
+        return 0
+    mode = {v: k for k, v in USES.items()}[blob[6]]
+    offset, number = int(argv[6]), int(argv[7])
+    size = int(argv[8]) if len(argv) == 9 else 512
+    with open(argv[5], "rb") as device:
+        device.seek(offset + number * size)
+        data = device.read(size)
+    sys.stdout.buffer.write(
+        decrypt_sector(mode, dek, number * (size // 512), data))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv))
+    except (Mismatch, OSError, ValueError) as error:
+        print(f"oracle: {error}", file=sys.stderr)
+        sys.exit(1)
