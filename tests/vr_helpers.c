@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* AF_ALG, keys, other users, the daemon's socket and the oracle. */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <grp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/if_alg.h>
+
+#include "vr_test.h"
+
+#define SOCKET "/run/vaultring/vaultringd.sock"
+#define IV_SIZE 16
+
+/*
+ * From 7.3 on AF_ALG serves a list of algorithms unless an administrator lifts
+ * that; the tests use it as a way to the transforms and so have it lifted.
+ */
+static void lift_restriction(void)
+{
+	static int done;
+	glob_t found;
+	size_t i;
+	int fd;
+
+	if (done++ || glob("/proc/sys/*/af_alg_restrict", 0, NULL, &found))
+		return;
+	for (i = 0; i < found.gl_pathc; i++) {
+		fd = open(found.gl_pathv[i], O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (write(fd, "0", 1) != 1)
+			fprintf(stderr, "# %s: %m\n", found.gl_pathv[i]);
+		close(fd);
+	}
+	globfree(&found);
+}
+
+int alg_open(const char *name)
+{
+	struct sockaddr_alg sa = { .salg_family = AF_ALG,
+				   .salg_type = "skcipher" };
+	int fd, err;
+
+	snprintf((char *)sa.salg_name, sizeof(sa.salg_name), "%s", name);
+	fd = socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	lift_restriction();
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa))) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+int alg_setkey(int fd, const void *key, size_t len)
+{
+	return setsockopt(fd, SOL_ALG, ALG_SET_KEY, key, len) ? -errno : 0;
+}
+
+int alg_op(int fd)
+{
+	int op = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+	return op < 0 ? -errno : op;
+}
+
+int alg_crypt(int op, int encrypt, const uint8_t *iv, const void *in, void *out,
+	      size_t len)
+{
+	union {
+		char buf[CMSG_SPACE(4) + CMSG_SPACE(4 + IV_SIZE)];
+		struct cmsghdr align;
+	} control = {};
+	struct iovec vec = { (void *)in, len };
+	struct msghdr msg = { .msg_iov = &vec, .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	struct af_alg_iv *alg_iv;
+	size_t done = 0;
+	ssize_t n;
+
+	c->cmsg_level = SOL_ALG;
+	c->cmsg_type = ALG_SET_OP;
+	c->cmsg_len = CMSG_LEN(4);
+	*(uint32_t *)CMSG_DATA(c) = encrypt ? ALG_OP_ENCRYPT : ALG_OP_DECRYPT;
+	c = CMSG_NXTHDR(&msg, c);
+	c->cmsg_level = SOL_ALG;
+	c->cmsg_type = ALG_SET_IV;
+	c->cmsg_len = CMSG_LEN(4 + IV_SIZE);
+	alg_iv = (void *)CMSG_DATA(c);
+	alg_iv->ivlen = IV_SIZE;
+	memcpy(alg_iv->iv, iv, IV_SIZE);
+
+	n = sendmsg(op, &msg, 0);
+	if (n != (ssize_t)len)
+		return n < 0 ? -errno : -EMSGSIZE;
+	while (done < len) {
+		n = read(op, (uint8_t *)out + done, len - done);
+		if (n <= 0)
+			return n < 0 ? -errno : -ENODATA;
+		done += n;
+	}
+	return 0;
+}
+
+int alg_try(const char *name, const void *key, size_t len)
+{
+	int err, fd = alg_open(name);
+
+	if (fd < 0)
+		return fd;
+	err = alg_setkey(fd, key, len);
+	close(fd);
+	return err;
+}
+
+void hex_of(const void *data, size_t len, char *text)
+{
+	const uint8_t *bytes = data;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		sprintf(text + 2 * i, "%02x", bytes[i]);
+	text[2 * len] = 0;
+}
+
+int hex_to(const char *text, uint8_t *data, size_t len)
+{
+	unsigned int byte;
+	size_t i;
+
+	if (strspn(text, "0123456789abcdefABCDEF") < 2 * len)
+		return -EINVAL;
+	for (i = 0; i < len; i++) {
+		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+			return -EINVAL;
+		data[i] = byte;
+	}
+	return 0;
+}
+
+int blob_of(key_serial_t key, uint8_t *blob)
+{
+	uint8_t buf[2 * VAULTRING_BLOB_SIZE];
+	long len = keyctl_read(key, (char *)buf, sizeof(buf));
+
+	if (len < 0)
+		return -errno;
+	if (len != VAULTRING_BLOB_SIZE)
+		return -EMSGSIZE;
+	memcpy(blob, buf, VAULTRING_BLOB_SIZE);
+	return 0;
+}
+
+int dek_new(const char *words, key_serial_t ring, uint8_t *blob,
+	    key_serial_t *key)
+{
+	static unsigned int count;
+	char name[32];
+	key_serial_t id;
+
+	snprintf(name, sizeof(name), "new-%u", ++count);
+	id = add_key("vault-dek", name, words, strlen(words), ring);
+	if (id < 0)
+		return -errno;
+	if (key)
+		*key = id;
+	return blob ? blob_of(id, blob) : 0;
+}
+
+/* By `load HEX`; returns the key or a negative errno. */
+int dek_load(const void *blob, size_t len, key_serial_t ring)
+{
+	char words[16 + 4 * VAULTRING_BLOB_SIZE] = "load ";
+	key_serial_t key;
+
+	if (len > 2 * VAULTRING_BLOB_SIZE)
+		return -E2BIG;
+	hex_of(blob, len, words + 5);
+	key = add_key("vault-dek", "loaded", words, strlen(words), ring);
+	return key < 0 ? -errno : key;
+}
+
+static int save(const char *path, const void *data, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int good;
+
+	if (fd < 0)
+		return -errno;
+	good = write(fd, data, len) == (ssize_t)len;
+	close(fd);
+	return good ? 0 : -EIO;
+}
+
+int oracle_dek(const struct soft_vault *v, const struct kek *kek,
+	       const uint8_t *blob, uint8_t *dek)
+{
+	char self[256], dir[] = "/tmp/oracle-XXXXXX", path[64], out[1024], *hex;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int len = -1;
+
+	if (n < 0 || !mkdtemp(dir))
+		return -1;
+	self[n] = 0;
+	*strrchr(self, '/') = 0;
+	snprintf(path, sizeof(path), "%s/key", dir);
+	if (soft_vault_save(v, path))
+		return -1;
+	snprintf(path, sizeof(path), "%s/envelope", dir);
+	if (save(path, kek->envelope, kek->envelope_len))
+		return -1;
+	snprintf(path, sizeof(path), "%s/blob", dir);
+	if (save(path, blob, VAULTRING_BLOB_SIZE))
+		return -1;
+	if (!run(out, sizeof(out), "python3 %s/oracle.py open %s/envelope "
+		 "%s/key %s/blob", self, dir, dir, dir)) {
+		hex = strstr(out, "dek=");
+		if (hex) {
+			len = strspn(hex + 4, "0123456789abcdef") / 2;
+			if (hex_to(hex + 4, dek, len))
+				len = -1;
+		}
+	} else {
+		fprintf(stderr, "# %s\n", out);
+	}
+	run(NULL, 0, "rm -r %s", dir);
+	return len;
+}
+
+int run(char *out, size_t size, const char *format, ...)
+{
+	char command[1024], rest[512];
+	size_t got = 0;
+	va_list args;
+	int n, status;
+	FILE *f;
+
+	va_start(args, format);
+	n = vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	if (n < 0 || (size_t)n + 6 > sizeof(command))
+		return -1;
+	strcat(command, " 2>&1");
+	f = popen(command, "re");
+	if (!f)
+		return -1;
+	if (size)
+		got = fread(out, 1, size - 1, f);
+	if (size)
+		out[got] = 0;
+	while (fread(rest, 1, sizeof(rest), f) > 0)
+		;
+	status = pclose(f);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+int as_nobody(int (*f)(void *), void *arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return -1;
+	if (!pid) {
+		if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
+		    setresuid(NOBODY, NOBODY, NOBODY))
+			_exit(126);
+		_exit(f(arg));
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+int daemon_call(const char *json, char *reply, size_t size)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX, .sun_path = SOCKET };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t got = 0, len = strlen(json) + 1;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) ||
+	    write(fd, json, len) != (ssize_t)len)
+		goto err_close;
+	for (;;) {
+		n = read(fd, reply + got, 1);
+		if (n <= 0)
+			goto err_close;
+		if (reply[got]) {
+			if (++got == size)
+				goto err_close;
+			continue;
+		}
+		if (!strstr(reply, "\"continues\""))
+			break;
+		got = 0;
+	}
+	close(fd);
+	return strstr(reply, "\"error\"") ? 1 : 0;
+
+err_close:
+	close(fd);
+	return -EIO;
+}
+
+/* A session keyring of the test's own, with the user's linked into it. */
+int own_session(void)
+{
+	if (keyctl_join_session_keyring(NULL) < 0)
+		return -errno;
+	return keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING) ?
+		-errno : 0;
+}

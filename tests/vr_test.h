@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the tests written in C share: netlink messages built by hand (the tests
+ * must be able to build wrong ones), AF_ALG sockets, and a vault whose key is
+ * in this process, so that a test can unseal a KEK and knows its secrets.
+ */
+#ifndef VR_TEST_H
+#define VR_TEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <keyutils.h>
+
+#include <linux/vaultring.h>
+#include <linux/vaultring_format.h>
+
+#define ENVELOPE_SIZE (sizeof(struct vaultring_envelope) + \
+		       sizeof(struct vaultring_share) + VAULTRING_OBLIVIOUS_DATA)
+#define SPKI_SIZE 91
+#define HMAC_OFFSET 216
+#define POINT_SIZE 64
+#define X_SIZE 32
+#define ALL_USES 0x3e
+
+/* vr_netlink.c: functions return 0 (or an fd) or a negative errno. */
+struct nl_msg {
+	uint8_t buf[16384];
+	size_t len;
+};
+
+struct nl_reply {
+	uint8_t buf[16384];
+	size_t len;
+	/* of the last message that was no acknowledgement */
+	const void *attr[VAULTRING_A_MAX + 1];
+	size_t attr_len[VAULTRING_A_MAX + 1];
+	int messages;
+	char text[256];		/* extack */
+};
+
+struct nl_share {
+	const uint8_t *challenge;
+	uint32_t index;
+};
+
+int nl_open(void);
+int nl_open_events(void);
+int nl_family(int fd, uint32_t *events_group);
+void nl_start(struct nl_msg *m, int cmd, int flags);
+void nl_put(struct nl_msg *m, int type, const void *data, size_t len);
+void nl_put_u32(struct nl_msg *m, int type, uint32_t value);
+void nl_put_u64(struct nl_msg *m, int type, uint64_t value);
+void nl_put_text(struct nl_msg *m, int type, const char *text);
+size_t nl_nest(struct nl_msg *m, int type);
+void nl_nest_end(struct nl_msg *m, size_t at);
+int nl_send(int fd, struct nl_msg *m);
+int nl_call(int fd, struct nl_msg *m, struct nl_reply *r);
+/* One message without asking for it, e.g. an event; -EAGAIN after ms. */
+int nl_wait(int fd, struct nl_reply *r, int ms, int *cmd);
+uint32_t nl_u32(const struct nl_reply *r, int type);
+uint64_t nl_u64(const struct nl_reply *r, int type);
+int nl_share_of(const struct nl_reply *r, struct nl_share *share);
+
+/* vr_vault.c */
+struct soft_vault {
+	void *key;			/* EVP_PKEY */
+	uint8_t spki[SPKI_SIZE];
+	uint8_t fingerprint[32];
+};
+
+struct kek {
+	char name[64];
+	uint8_t id[16];
+	uint8_t envelope[VAULTRING_MAX_ENVELOPE];
+	size_t envelope_len;
+};
+
+struct kek_options {
+	const uint32_t *uids;
+	int n_uids;
+	uint32_t uses, lease, version;
+	const char *name;
+};
+
+int soft_vault_make(struct soft_vault *v);
+void soft_vault_free(struct soft_vault *v);
+int soft_vault_save(const struct soft_vault *v, const char *path);
+/* x of s * point; -EINVAL if the point is not on the curve. */
+int soft_vault_exchange(const struct soft_vault *v, const uint8_t *point,
+			uint8_t *x);
+/* Pins in /etc/vaultring/pins, the vault and one name. */
+int pins_set(int nl, const struct soft_vault *v, const char *name,
+	     const uint8_t *id);
+int kek_create(int nl, const struct soft_vault *v, const struct kek_options *o,
+	       struct kek *kek);
+int unseal_start(int nl, const void *envelope, size_t len, uint32_t ms,
+		 struct nl_reply *r);
+int unseal_answer(int nl, uint64_t unseal, uint32_t index, const void *answer,
+		  size_t len, struct nl_reply *r);
+int kek_unseal(int nl, const struct soft_vault *v, const void *envelope,
+	       size_t len);
+int kek_make(int nl, const struct soft_vault *v, const struct kek_options *o,
+	     struct kek *kek);
+int kek_revoke(int nl, const struct kek *kek);
+int kek_held(int nl, const uint8_t *id);
+
+/* vr_helpers.c */
+int alg_open(const char *name);
+int alg_setkey(int fd, const void *key, size_t len);
+int alg_op(int fd);
+int alg_crypt(int op, int encrypt, const uint8_t *iv, const void *in, void *out,
+	      size_t len);
+/* Opens a transform, sets the key and closes it: 0 or a negative errno. */
+int alg_try(const char *name, const void *key, size_t len);
+/* The same through a dm-crypt table, needs a block device. */
+int dek_new(const char *words, key_serial_t ring, uint8_t *blob,
+	    key_serial_t *key);
+int dek_load(const void *blob, size_t len, key_serial_t ring);
+int blob_of(key_serial_t key, uint8_t *blob);
+void hex_of(const void *data, size_t len, char *text);
+int hex_to(const char *text, uint8_t *data, size_t len);
+/* The DEK that tests/oracle.py gets from the files; its length or -1. */
+int oracle_dek(const struct soft_vault *v, const struct kek *kek,
+	       const uint8_t *blob, uint8_t *dek);
+/* Runs a command of the shell; its exit status, the first output in out. */
+int run(char *out, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Runs f in a child without privileges; returns f's result, 0..127. */
+int as_nobody(int (*f)(void *), void *arg);
+int daemon_call(const char *json, char *reply, size_t size);
+int own_session(void);
+
+#define NOBODY 65534
+
+#endif /* VR_TEST_H */
