@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/genetlink.h>
@@ -147,7 +148,8 @@ static int digest(struct nl_reply *r, const struct nlmsghdr *h, uint8_t *keep)
 		return ((struct nlmsgerr *)NLMSG_DATA(h))->error;
 	}
 	if (h->nlmsg_type == NLMSG_DONE)
-		return 0;
+		return h->nlmsg_len >= NLMSG_LENGTH(sizeof(int)) ?
+			*(int *)NLMSG_DATA(h) : 0;
 	if (h->nlmsg_len < head)
 		return 1;
 	/* The acknowledgement that follows must not overwrite it. */
@@ -298,6 +300,7 @@ int nl_family(int fd, uint32_t *events_group)
 static int open_socket(uint32_t *group)
 {
 	struct sockaddr_nl any = { .nl_family = AF_NETLINK };
+	const struct timeval patience = { .tv_sec = 10 };
 	int fd, err, on = 1;
 
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
@@ -305,6 +308,7 @@ static int open_socket(uint32_t *group)
 		return -errno;
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (bind(fd, (struct sockaddr *)&any, sizeof(any))) {
 		err = -errno;
 		close(fd);
