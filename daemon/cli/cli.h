@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vaultring(1): what its files share, grouped by file
+ *
+ * The tool handles names, blobs and envelopes.  There is no key in the clear
+ * in any of its interfaces, so nothing here needs to be wiped.
+ */
+#ifndef VAULTRING_CLI_H
+#define VAULTRING_CLI_H
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <linux/vaultring.h>
+#include <linux/vaultring_format.h>
+
+#include "../util.h"
+
+#ifndef VAULTRING_CONF_DIR
+#define VAULTRING_CONF_DIR	"/etc/vaultring"
+#endif
+#ifndef VAULTRING_SOCKET
+#define VAULTRING_SOCKET	"/run/vaultring/vaultringd.sock"
+#endif
+#define CONF_FILE		VAULTRING_CONF_DIR "/vaultring.conf"
+#define PINS_FILE		VAULTRING_CONF_DIR "/pins"
+
+#define ID_HEX			(2 * VAULTRING_ID_SIZE + 1)
+
+/* Exit statuses */
+enum { DONE = 0, FAILED = 1, USAGE = 2 };
+
+/* vaultring.c: a verb is a line in a table; the usage text is the table. */
+struct verb {
+	const char *name;
+	int (*run)(const struct verb *verb, int argc, char *argv[]);
+	const char *args;
+	const char *help;
+	const char *options;		/* one per line, or NULL */
+	const struct verb *sub;		/* ended by a NULL name, or NULL */
+	const char *group;		/* set while dispatching */
+};
+
+int verb_group(const struct verb *verb, int argc, char *argv[]);
+int verb_usage(const struct verb *verb, const char *why, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The next option, 0 after the last; on 'h' or '?' return verb_option_exit(). */
+int verb_getopt(const struct verb *verb, int argc, char *argv[],
+		const struct option *options);
+int verb_option_exit(const struct verb *verb, int opt);
+bool need_root(const struct verb *verb);
+
+extern const struct verb verb_vault[], verb_kek[], verb_dek[], verb_luks[],
+	verb_fscrypt[];
+int cmd_status(const struct verb *verb, int argc, char *argv[]);
+int cmd_doctor(const struct verb *verb, int argc, char *argv[]);
+
+/* print.c: what people and programs read */
+void say_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void say_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+int print_json(json_t *stolen);
+
+#define TABLE_COLUMNS 10
+struct table {
+	int columns, rows;
+	char **cells;
+};
+/* One string a column, ended by NULL; the first row is the heading. */
+void table_row(struct table *table, ...) __attribute__((sentinel));
+void table_print(struct table *table);	/* and free it */
+
+const char *format_lease(char *buf, size_t size, const json_t *seconds);
+const char *format_time(char *buf, size_t size, int64_t seconds);
+char *format_list(const json_t *array, const char *empty);	/* to free */
+
+const char *use_name(unsigned int use);	/* NULL: no such use */
+unsigned int use_number(const char *name);	/* 0: no such use */
+json_t *use_list(uint32_t mask);
+
+/* client.c: the daemon's socket; all calls are bounded */
+struct daemon_error {
+	int err;			/* ECONNREFUSED, ENOENT: not running */
+	char message[1024];
+};
+
+json_t *daemon_try(const char *method, json_t *stolen_params,
+		   struct daemon_error *error);
+/* The same, and say what went wrong. */
+json_t *daemon_call(const char *method, json_t *stolen_params);
+json_t *daemon_vaults(struct daemon_error *error);
+json_t *daemon_keks(struct daemon_error *error);
+int daemon_kek_unseal(const char *name, json_int_t version);
+
+/* kernel.c: the module's netlink family; 0 or a negative errno */
+struct kernel_status {
+	char version[32];
+	bool attached;
+	uint32_t keks, unseals;
+};
+
+const char *kernel_error(void);	/* why the last call failed, in words */
+int kernel_status(struct kernel_status *status);
+json_t *kernel_keks(int *err);	/* array, or NULL and *err */
+int kernel_revoke(const char *name, uint32_t *transforms);
+/* Borrowed from @keks, or NULL; by @name or by @id, the one that is not NULL. */
+json_t *find_kek(json_t *keks, const char *name, const char *id_hex);
+/* Have the KEK active, through the daemon if need be; says why not. */
+int kek_ensure(const char *name);
+
+/* pins.c: PINS_FILE, the only truth about what root trusts */
+struct pins {
+	char *text;			/* the file as it is */
+	size_t vaults, keks;
+	int lock;			/* held while being edited, or -1 */
+};
+
+/* Says why not; no file is no pins.  @edit: nobody else may until pins_free. */
+int pins_read(struct pins *pins, bool edit);
+void pins_free(struct pins *pins);
+bool pins_have_vault(const struct pins *pins, const char *fingerprint);
+bool pins_have_kek(const struct pins *pins, const char *name, char id[ID_HEX]);
+int pins_add(struct pins *pins, const char *kind, const char *name,
+	     const char *hex);
+int pins_load(const struct pins *pins);
+/* cmd_kek.c */
+json_t *all_keks(bool say_why);
+void print_keks(const json_t *keks);
+/* cmd_vault.c */
+void print_vaults(const json_t *vaults);
+/* Say how to trust the vault if it is not. */
+int vault_require_pin(const struct pins *pins, const char *vault);
+/* kernel.c, for pins_load() */
+int kernel_pins_set(const struct pins *pins);
+/* 1 and a pin, 0 at the end, -1 if the line is not one */
+struct pin {
+	bool is_kek;
+	char name[VAULTRING_MAX_NAME + 1];
+	char hex[FINGERPRINT_HEX];
+	int line;
+};
+int pins_next(const char **at, struct pin *pin);
+
+/* dek.c: vault-dek keys and blobs */
+struct dek_info {
+	const char *use;
+	int bits;
+	char kek_id[ID_HEX], dek_id[ID_HEX];
+};
+
+int dek_parse(const char *object, const uint8_t *blob, size_t len,
+	      struct dek_info *info);
+int dek_read_file(const char *path, uint8_t blob[VAULTRING_BLOB_SIZE],
+		  struct dek_info *info);
+int dek_new(const char *kek, const char *use, int bits,
+	    uint8_t blob[VAULTRING_BLOB_SIZE]);
+/*
+ * A key of the blob in the process keyring; @options may be NULL.  The KEK is
+ * unsealed first if it is not there.
+ */
+int dek_load(const char *object, const uint8_t blob[VAULTRING_BLOB_SIZE],
+	     const struct dek_info *info, const char *options);
+
+/* device.c: what is on a device, before it is overwritten */
+int device_check_free(const char *device);
+int device_confirm_wipe(const char *device, bool yes);
+int device_wipe_signatures(const char *device);
+
+#endif /* VAULTRING_CLI_H */

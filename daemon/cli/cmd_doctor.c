@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vaultring doctor: what a newcomer gets wrong, and what to do about it
+ *
+ * Each check adds one line: ok, note (worth knowing), or wrong.  Exit status 1
+ * if anything is wrong.
+ */
+
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static void add(json_t *report, const char *state, const char *check,
+		const char *next, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
+static void add(json_t *report, const char *state, const char *check,
+		const char *next, const char *fmt, ...)
+{
+	char message[1200];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(message, sizeof(message), fmt, args);
+	va_end(args);
+	json_array_append_new(report, json_pack("{s:s, s:s, s:s, s:s?}",
+		"check", check, "state", state, "message", message,
+		"next", next));
+}
+
+#define ok(check, ...)		add(report, "ok", check, NULL, __VA_ARGS__)
+#define note(check, next, ...)	add(report, "note", check, next, __VA_ARGS__)
+#define wrong(check, next, ...)	add(report, "wrong", check, next, __VA_ARGS__)
+
+/* The first line of a small file, or "" without one. */
+static const char *first_line(const char *path, char *buf, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	if (!file || !fgets(buf, (int)size, file))
+		*buf = 0;
+	buf[strcspn(buf, "\n")] = 0;
+	if (file)
+		fclose(file);
+	return buf;
+}
+
+static void check_kernel(json_t *report)
+{
+	struct utsname name;
+	int major = 0, minor = 0;
+
+	uname(&name);
+	sscanf(name.release, "%d.%d", &major, &minor);
+	if (major < 6 || (major == 6 && minor < 1))
+		wrong("kernel", "use Linux 6.1 or later",
+		      "%s is too old", name.release);
+	else
+		ok("kernel", "%s", name.release);
+}
+
+static bool locked_down(void)
+{
+	char line[128];
+
+	first_line("/sys/kernel/security/lockdown", line, sizeof(line));
+	return *line && !strstr(line, "[none]");
+}
+
+/* Installed for the running kernel, going by depmod's list. */
+static bool module_installed(void)
+{
+	char path[512], line[4096];
+	struct utsname name;
+	bool found = false;
+	FILE *file;
+
+	uname(&name);
+	snprintf(path, sizeof(path), "/lib/modules/%s/modules.dep", name.release);
+	file = fopen(path, "re");
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, ":")] = 0;
+		found = strstr(line, "/vaultring.ko");
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static void check_module(json_t *report)
+{
+	struct kernel_status status;
+	int err = kernel_status(&status);
+
+	if (!err) {
+		ok("module", "vaultring %s is loaded", status.version);
+		if (status.attached)
+			ok("attached", "the daemon listens to the module");
+		else
+			wrong("attached", "systemctl restart vaultringd",
+			      "no daemon listens to the module: KEKs that are "
+			      "not active cannot be had");
+	} else if (!access("/sys/module/vaultring", F_OK)) {
+		wrong("module", "run this as root",
+		      "loaded, but does not answer: %s", kernel_error());
+	} else if (!module_installed()) {
+		wrong("module", "make install KVER=$(uname -r) && depmod, or: "
+		      "dkms autoinstall",
+		      "not installed for the running kernel");
+	} else if (locked_down()) {
+		wrong("module", "sign it with a key that the machine trusts "
+		      "(mokutil --import), or let DKMS do so",
+		      "not loaded; this kernel is locked down and refuses "
+		      "unsigned modules");
+	} else {
+		wrong("module", "modprobe vaultring; if that fails: dmesg",
+		      "installed but not loaded");
+	}
+}
+
+static void check_lockdown(json_t *report)
+{
+	char line[128];
+
+	first_line("/sys/kernel/security/lockdown", line, sizeof(line));
+	if (strstr(line, "[confidentiality]"))
+		ok("lockdown", "confidentiality: root cannot read the kernel's "
+		   "memory");
+	else
+		note("lockdown", "boot with lockdown=confidentiality to close that",
+		     "%s: root can read the kernel's memory and the keys in it",
+		     strstr(line, "[integrity]") ? "integrity" : "none");
+}
+
+/* Crypt devices have a uuid that begins with CRYPT-. */
+static bool swap_encrypted(const char *device)
+{
+	char path[512], uuid[128], real[4096];
+	const char *name;
+
+	if (!strncmp(device, "/dev/zram", 9))
+		return true;
+	if (!realpath(device, real))
+		return false;
+	name = strrchr(real, '/') + 1;
+	snprintf(path, sizeof(path), "/sys/block/%.64s/dm/uuid", name);
+	return !strncmp(first_line(path, uuid, sizeof(uuid)), "CRYPT-", 6);
+}
+
+/*
+ * Kernel memory is never swapped and the cache of an encrypted file goes back
+ * to its file; but what a program has read, or put into a tmpfs, can be swapped.
+ */
+static void check_swap(json_t *report)
+{
+	FILE *file = fopen("/proc/swaps", "re");
+	char line[4200], device[4096];
+	bool plain = false, any = false;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%4095s", device) != 1 || device[0] != '/')
+			continue;
+		any = true;
+		if (!swap_encrypted(device)) {
+			note("swap", "encrypt the swap (crypttab(5), option swap)",
+			     "%s: no vaultring key ever gets there, but what "
+			     "programs read from your files can", device);
+			plain = true;
+		}
+	}
+	if (file)
+		fclose(file);
+	if (!plain)
+		ok("swap", any ? "encrypted, or in memory" : "none");
+}
+
+/* These write kernel memory, with the keys in it, to a disk. */
+static void check_memory_images(json_t *report)
+{
+	char line[256];
+
+	if (strstr(first_line("/sys/power/state", line, sizeof(line)), "disk") &&
+	    !strstr(first_line("/sys/power/disk", line, sizeof(line)),
+		    "[disabled]") && *line)
+		note("hibernation", "boot with nohibernate, or never hibernate",
+		     "possible: its image would hold every active key");
+	else
+		ok("hibernation", "not possible");
+	if (*first_line("/sys/kernel/kexec_crash_loaded", line, sizeof(line)) == '1')
+		note("kdump", "systemctl disable --now kdump-tools",
+		     "a crash dump would hold every active key");
+	else
+		ok("kdump", "not armed");
+}
+
+static void check_cores(json_t *report)
+{
+	char line[256];
+
+	first_line("/proc/sys/kernel/core_pattern", line, sizeof(line));
+	ok("core files", "daemon and workers make none; those of others go to "
+	   "`%s` and hold no vaultring key", line);
+}
+
+/* Whoever can change these decides which vaults are trusted. */
+static void check_root_only(json_t *report, const char *path, bool required)
+{
+	struct stat st;
+	char next[600];
+
+	if (stat(path, &st)) {
+		if (required || errno != ENOENT)
+			wrong("settings", "make install puts one there",
+			      "%s: %s", path, strerror(errno));
+		return;
+	}
+	snprintf(next, sizeof(next), "chown root:root %s && chmod go-w %s", path,
+		 path);
+	if (st.st_uid || st.st_mode & 022)
+		wrong("settings", next, "%s: others than root can change it",
+		      path);
+	else
+		ok("settings", "%s: only root can change it", path);
+}
+
+static void check_pin_file(json_t *report, const char *path)
+{
+	const struct passwd *user = getpwnam("vaultring");
+	struct stat st;
+	char next[1200];
+
+	snprintf(next, sizeof(next), "chown vaultring: %.500s && chmod 0400 %.500s",
+		 path, path);
+	if (stat(path, &st))
+		wrong("pin file", "write the PIN into it, for the daemon's user "
+		      "alone", "%s: %s", path, strerror(errno));
+	else if (st.st_mode & 077)
+		wrong("pin file", next, "%s: others than its owner can read it",
+		      path);
+	else if (user && st.st_uid != user->pw_uid)
+		wrong("pin file", next, "%s: the daemon cannot read it", path);
+	else
+		ok("pin file", "%s: for the daemon alone", path);
+}
+
+static void check_settings(json_t *report)
+{
+	FILE *file = fopen(CONF_FILE, "re");
+	char line[4096], path[4096];
+
+	check_root_only(report, VAULTRING_CONF_DIR, true);
+	check_root_only(report, CONF_FILE, true);
+	check_root_only(report, PINS_FILE, false);
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, " pin-source = %4095s", path) == 1)
+			check_pin_file(report, path);
+	if (file)
+		fclose(file);
+}
+
+static void check_trust(json_t *report, const struct pins *pins,
+			const char *name)
+{
+	struct daemon_error error;
+	json_t *reply = daemon_try("vaultring.VaultCheck",
+				   json_pack("{s:s}", "vault", name), &error);
+	const char *fingerprint = json_string_value(
+		json_object_get(reply, "fingerprint"));
+	char next[128];
+
+	snprintf(next, sizeof(next), "vaultring vault pin %.64s", name);
+	if (!reply)
+		wrong("vault", "see the message; then: vaultring vault check",
+		      "%s: %s", name, error.message);
+	else if (!fingerprint || !pins_have_vault(pins, fingerprint))
+		wrong("vault", next, "%s: answers, but its public key is not "
+		      "trusted yet", name);
+	else
+		ok("vault", "%s: answers in %.0f ms, and is trusted", name,
+		   json_number_value(json_object_get(reply, "latency_ms")));
+	json_decref(reply);
+}
+
+static void check_daemon(json_t *report)
+{
+	struct daemon_error error;
+	json_t *vaults = daemon_vaults(&error), *vault;
+	struct pins pins;
+	size_t i;
+
+	if (!vaults) {
+		wrong("daemon", error.err == ENOENT || error.err == ECONNREFUSED ?
+		      "systemctl enable --now vaultringd; if that fails: "
+		      "journalctl -u vaultringd" : "journalctl -u vaultringd",
+		      "%s", error.message);
+		return;
+	}
+	ok("daemon", "answers on " VAULTRING_SOCKET);
+	if (!json_array_size(vaults))
+		wrong("vault", "describe one in " CONF_FILE " and: "
+		      "systemctl restart vaultringd", "none is configured");
+	if (pins_read(&pins, false)) {
+		wrong("pins", "correct " PINS_FILE, "unreadable");
+	} else {
+		json_array_foreach(vaults, i, vault) {
+			const char *name = json_string_value(
+				json_object_get(vault, "name"));
+
+			if (name)
+				check_trust(report, &pins, name);
+		}
+		pins_free(&pins);
+	}
+	json_decref(vaults);
+}
+
+static void check_cryptsetup(json_t *report)
+{
+	FILE *pipe = popen("cryptsetup --version 2>/dev/null", "re");
+	int major = 0, minor = 0;
+
+	if (pipe && fscanf(pipe, "cryptsetup %d.%d", &major, &minor) != 2)
+		major = 0;
+	if (pipe)
+		pclose(pipe);
+	if (!major)
+		note("cryptsetup", "apt-get install cryptsetup-bin",
+		     "not installed; vaultring luks does without it");
+	else if (major < 2 || (major == 2 && minor < 6))
+		note("cryptsetup", "use 2.6 or later",
+		     "%d.%d is older than any this was tried with", major, minor);
+	else if (major == 2 && minor < 7)
+		ok("cryptsetup", "%d.%d; opens blobs with --volume-key-file, and "
+		   "from 2.7 on with --volume-key-keyring too", major, minor);
+	else
+		ok("cryptsetup", "%d.%d", major, minor);
+}
+
+static void print_report(json_t *report)
+{
+	json_t *line;
+	size_t i;
+
+	json_array_foreach(report, i, line) {
+		const char *next = json_string_value(json_object_get(line, "next"));
+
+		printf("%-6s %s: %s\n",
+		       json_string_value(json_object_get(line, "state")),
+		       json_string_value(json_object_get(line, "check")),
+		       json_string_value(json_object_get(line, "message")));
+		if (next)
+			printf("       -> %s\n", next);
+	}
+	json_decref(report);
+}
+
+int cmd_doctor(const struct verb *verb, int argc, char *argv[])
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	json_t *report = json_array(), *line;
+	bool json = false, sick = false;
+	size_t i;
+	int opt;
+
+	while ((opt = verb_getopt(verb, argc, argv, options))) {
+		if (opt != 'j') {
+			json_decref(report);
+			return verb_option_exit(verb, opt);
+		}
+		json = true;
+	}
+	if (optind != argc || !need_root(verb)) {
+		json_decref(report);
+		return optind != argc ? verb_usage(verb, "takes no argument") :
+					FAILED;
+	}
+	check_kernel(report);
+	check_module(report);
+	check_daemon(report);
+	check_settings(report);
+	check_cryptsetup(report);
+	check_lockdown(report);
+	check_swap(report);
+	check_memory_images(report);
+	check_cores(report);
+	json_array_foreach(report, i, line)
+		sick |= !strcmp("wrong", json_string_value(
+					json_object_get(line, "state")));
+	if (json)
+		print_json(json_pack("{s:b, s:o}", "healthy", !sick, "checks",
+				     report));
+	else
+		print_report(report);
+	return sick ? FAILED : DONE;
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vaultring vault: which vaults there are, whether they answer, and which of
+ * their public keys this machine trusts
+ */
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cli.h"
+
+static void age(char *buf, size_t size, const json_t *when)
+{
+	char since[32];
+	json_t *seconds;
+
+	if (!json_is_integer(when)) {
+		snprintf(buf, size, "never");
+		return;
+	}
+	seconds = json_integer(time(NULL) - json_integer_value(when));
+	snprintf(buf, size, "%s ago", format_lease(since, sizeof(since), seconds));
+	json_decref(seconds);
+}
+
+static const char *text(const json_t *object, const char *member)
+{
+	const char *value = json_string_value(json_object_get(object, member));
+
+	return value ? value : "-";
+}
+
+void print_vaults(const json_t *vaults)
+{
+	struct table table = { 0 };
+	json_t *vault;
+	size_t i;
+
+	if (!json_array_size(vaults)) {
+		printf("no vaults; they are configured in " CONF_FILE "\n");
+		return;
+	}
+	table_row(&table, "VAULT", "FAMILY", "STATE", "CONTACT", "LATENCY",
+		  "URI", NULL);
+	json_array_foreach(vaults, i, vault) {
+		const json_t *ms = json_object_get(vault, "latency_ms");
+		char contact[48], latency[32] = "-";
+
+		age(contact, sizeof(contact),
+		    json_object_get(vault, "last_contact"));
+		if (json_is_number(ms))
+			snprintf(latency, sizeof(latency), "%.0f ms",
+				 json_number_value(ms));
+		table_row(&table, text(vault, "name"), text(vault, "family"),
+			  text(vault, "state"), contact, latency,
+			  text(vault, "uri"), NULL);
+	}
+	table_print(&table);
+	json_array_foreach(vaults, i, vault) {
+		const char *message = json_string_value(
+			json_object_get(vault, "message"));
+
+		if (message && *message)
+			printf("%s: %s\n", text(vault, "name"), message);
+	}
+}
+
+static int vault_list(const struct verb *verb, int argc, char *argv[])
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	struct daemon_error error;
+	bool json = false;
+	json_t *vaults;
+	int opt;
+
+	while ((opt = verb_getopt(verb, argc, argv, options))) {
+		if (opt != 'j')
+			return verb_option_exit(verb, opt);
+		json = true;
+	}
+	if (optind != argc)
+		return verb_usage(verb, "takes no argument");
+	if (!need_root(verb))
+		return FAILED;
+	vaults = daemon_vaults(&error);
+	if (!vaults) {
+		say_error("%s", error.message);
+		return FAILED;
+	}
+	if (json)
+		return print_json(json_pack("{s:o}", "vaults", vaults));
+	print_vaults(vaults);
+	json_decref(vaults);
+	return DONE;
+}
+
+static int vault_check(const struct verb *verb, int argc, char *argv[])
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	bool json = false;
+	json_t *reply;
+	int opt;
+
+	while ((opt = verb_getopt(verb, argc, argv, options))) {
+		if (opt != 'j')
+			return verb_option_exit(verb, opt);
+		json = true;
+	}
+	if (optind + 1 != argc)
+		return verb_usage(verb, "give one vault");
+	if (!need_root(verb))
+		return FAILED;
+	reply = daemon_call("vaultring.VaultCheck",
+			    json_pack("{s:s}", "vault", argv[optind]));
+	if (!reply)
+		return FAILED;
+	if (json)
+		return print_json(reply);
+	printf("vault %s: answered a throw-away point correctly in %.0f ms\n"
+	       "fingerprint %s\n", argv[optind],
+	       json_number_value(json_object_get(reply, "latency_ms")),
+	       text(reply, "fingerprint"));
+	json_decref(reply);
+	return DONE;
+}
+
+/* The fingerprint of what the vault says its public key is, computed here. */
+static int vault_fingerprint(const char *vault, char fingerprint[FINGERPRINT_HEX])
+{
+	uint8_t spki[VAULTRING_MAX_PUBLIC_KEY], hash[FINGERPRINT_SIZE];
+	const char *hex;
+	json_t *reply;
+	ssize_t len = -1;
+
+	reply = daemon_call("vaultring.VaultPublicKey",
+			    json_pack("{s:s}", "vault", vault));
+	if (!reply)
+		return -1;
+	hex = json_string_value(json_object_get(reply, "spki"));
+	if (hex)
+		len = hex_decode_any(hex, spki, sizeof(spki));
+	json_decref(reply);
+	if (len <= 0 || sha256(spki, (size_t)len, hash)) {
+		say_error("vault %s: the daemon's answer holds no public key",
+			  vault);
+		return -1;
+	}
+	hex_encode(fingerprint, hash, sizeof(hash));
+	return 0;
+}
+
+int vault_require_pin(const struct pins *pins, const char *vault)
+{
+	char fingerprint[FINGERPRINT_HEX];
+
+	if (vault_fingerprint(vault, fingerprint))
+		return -1;
+	if (pins_have_vault(pins, fingerprint))
+		return 0;
+	say_error("vault %s: its public key is not trusted on this machine yet "
+		  "(SHA-256 %s); if it is the right one: vaultring vault pin %s",
+		  vault, fingerprint, vault);
+	return -1;
+}
+
+static int pin_vault(const char *vault, const char *expected)
+{
+	char fingerprint[FINGERPRINT_HEX];
+	struct pins pins;
+	bool known;
+	int err;
+
+	if (pins_read(&pins, true))
+		return FAILED;
+	err = vault_fingerprint(vault, fingerprint);
+	if (err)
+		goto out;
+	printf("vault %s\nfingerprint %s\n", vault, fingerprint);
+	if (expected && strcasecmp(expected, fingerprint)) {
+		say_error("vault %s: this is not the expected fingerprint; "
+			  "somebody else's key?  Nothing was changed", vault);
+		err = -1;
+		goto out;
+	}
+	known = pins_have_vault(&pins, fingerprint);
+	if (!known)
+		err = pins_add(&pins, "vault", vault, fingerprint);
+	if (!err)
+		err = pins_load(&pins);
+	if (!err)
+		printf("%s\n", known ? "trusted already" :
+		       "trusted from now on (" PINS_FILE ")");
+out:
+	pins_free(&pins);
+	return err ? FAILED : DONE;
+}
+
+static int load_pins(void)
+{
+	struct pins pins;
+	int err;
+
+	if (pins_read(&pins, true))
+		return FAILED;
+	err = pins_load(&pins);
+	if (!err)
+		printf("loaded %zu vault and %zu KEK pins\n", pins.vaults,
+		       pins.keks);
+	pins_free(&pins);
+	return err ? FAILED : DONE;
+}
+
+static int vault_pin(const struct verb *verb, int argc, char *argv[])
+{
+	static const struct option options[] = {
+		{ "fingerprint", required_argument, NULL, 'f' },
+		{ "load", no_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	uint8_t bytes[FINGERPRINT_SIZE];
+	const char *expected = NULL;
+	bool load = false;
+	int opt;
+
+	while ((opt = verb_getopt(verb, argc, argv, options))) {
+		if (opt == 'f')
+			expected = optarg;
+		else if (opt == 'l')
+			load = true;
+		else
+			return verb_option_exit(verb, opt);
+	}
+	if (load ? optind != argc || expected : optind + 1 != argc)
+		return verb_usage(verb, "give one vault, or --load alone");
+	if (expected && hex_decode(expected, bytes, sizeof(bytes)))
+		return verb_usage(verb, "a fingerprint is 64 hexadecimal digits");
+	if (!load && !vault_ref_ok(argv[optind]))
+		return verb_usage(verb, "%s: not a vault's name", argv[optind]);
+	if (!need_root(verb))
+		return FAILED;
+	return load ? load_pins() : pin_vault(argv[optind], expected);
+}
+
+const struct verb verb_vault[] = {
+	{ "list", vault_list, "[--json]", "configured vaults and their state",
+	  "      --json  for programs\n", NULL, NULL },
+	{ "check", vault_check, "VAULT[:KEY] [--json]",
+	  "one full exchange with a throw-away point",
+	  "      --json  for programs\n", NULL, NULL },
+	{ "pin", vault_pin, "VAULT[:KEY]|--load [OPTION...]",
+	  "trust a vault's public key",
+	  "      --fingerprint HEX  refuse any other key; the SHA-256 of its\n"
+	  "                         DER SubjectPublicKeyInfo\n"
+	  "      --load             send " PINS_FILE " to the kernel as it is\n",
+	  NULL, NULL },
+	{ 0 }
+};
