@@ -11,6 +11,7 @@
 #include <libcryptsetup.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
 
@@ -52,8 +53,8 @@ static struct crypt_device *open_device(const char *device, log_fn *log)
 	crypt_set_log_callback(NULL, no_log, NULL);
 	err = crypt_init(&cd, device);
 	if (err) {
-		say_error("%s: %s", device, strerror(err == -ENOTBLK ? ENOENT :
-							-err));
+		say_error("%s: %s", device, access(device, R_OK) ?
+			  strerror(errno) : strerror(-err));
 		return NULL;
 	}
 	crypt_set_log_callback(cd, log, (void *)device);
@@ -254,6 +255,7 @@ static int open_volume(const char *device, const char *name, uint32_t flags)
 	struct volume volume;
 	int err = -1;
 
+	crypt_set_log_callback(NULL, no_log, NULL);
 	if (crypt_status(NULL, name) >= CRYPT_ACTIVE) {
 		say_error("there is already a mapping /dev/mapper/%s", name);
 		return FAILED;
@@ -323,11 +325,11 @@ static int luks_close(const struct verb *verb, int argc, char *argv[])
 	if (!need_root(verb))
 		return FAILED;
 	name = argv[optind];
-	if (crypt_status(NULL, name) == CRYPT_INACTIVE) {
+	crypt_set_log_callback(NULL, no_log, NULL);
+	if (crypt_status(NULL, name) < CRYPT_ACTIVE) {
 		say_error("there is no mapping /dev/mapper/%s", name);
 		return FAILED;
 	}
-	crypt_set_log_callback(NULL, no_log, NULL);
 	err = crypt_deactivate(NULL, name);
 	if (err == -EBUSY)
 		say_error("%s: still in use; unmount it first, see: "

@@ -19,8 +19,7 @@ int dek_parse(const char *object, const uint8_t *data, size_t len,
 	const struct vaultring_blob *blob = (const void *)data;
 
 	if (len != VAULTRING_BLOB_SIZE) {
-		say_error("%s: %s%zu bytes; a blob has %d", object,
-			  len > VAULTRING_BLOB_SIZE ? "at least " : "", len,
+		say_error("%s: %zu bytes; a blob has %d", object, len,
 			  VAULTRING_BLOB_SIZE);
 		return -EINVAL;
 	}

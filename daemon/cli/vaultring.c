@@ -37,7 +37,7 @@ static const struct verb verbs[] = {
 static void print_verbs(FILE *out, const struct verb *table)
 {
 	for (; table->name; table++)
-		fprintf(out, "  %-8s %-32s %s\n", table->name, table->args,
+		fprintf(out, "  %s %s\n        %s\n", table->name, table->args,
 			table->help);
 }
 

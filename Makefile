@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Module, daemon and tools.  Kbuild describes the module.
+#
+#	make [KVER=6.12.1-amd64] [KDIR=/path/to/headers]
+#	make install [DESTDIR=/path]
+
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+
+# Never through /lib, which is a link that a stage must not replace.
+LIB := $(DESTDIR)/usr/lib
+MODULES := $(LIB)/modules/$(KVER)/updates
+UNITS := $(LIB)/systemd/system
+DKMS := $(DESTDIR)/usr/src/vaultring-$(VERSION)
+MAN := $(DESTDIR)/usr/share/man
+EXAMPLES := $(DESTDIR)/usr/share/doc/vaultring/examples
+CONF := $(DESTDIR)/etc/vaultring/vaultring.conf
+U := daemon/units
+
+all: module daemon
+
+module:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+daemon:
+	$(MAKE) -C daemon
+
+install: install-module install-units install-man
+	$(MAKE) -C daemon install DESTDIR=$(DESTDIR)
+	[ -n "$(DESTDIR)" ] || { depmod $(KVER) && systemd-sysusers; }
+
+install-module: module
+	install -D -m 0644 vaultring.ko $(MODULES)/vaultring.ko
+	strip --strip-debug $(MODULES)/vaultring.ko
+	mkdir -p $(DKMS)
+	cp --parents dkms.conf Kbuild COPYING $(wildcard kmod/*.[ch] \
+		kmod/generated/*.[ch] uapi/linux/*.h) $(DKMS)
+
+install-units:
+	install -D -m 0644 $(U)/vaultringd.service $(UNITS)/vaultringd.service
+	install -D -m 0644 $(U)/vaultring.sysusers $(LIB)/sysusers.d/vaultring.conf
+	install -D -m 0644 $(U)/vaultring.modules $(LIB)/modules-load.d/vaultring.conf
+	install -D -m 0644 -t $(EXAMPLES) $(U)/softhsm.conf $(U)/vaultring.conf
+	[ -e $(CONF) ] || install -D -m 0644 $(U)/vaultring.conf $(CONF)
+
+install-man:
+	for page in daemon/man/*.[1-8]; do \
+		install -D -m 0644 $$page $(MAN)/man$${page##*.}/$${page##*/} || exit 1; \
+	done
+
+check:
+	scripts/check
+
+clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	$(MAKE) -C daemon clean
+
+.PHONY: all module daemon install install-module install-units install-man check clean
