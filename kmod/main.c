@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vaultring: keys for dm-crypt and fscrypt, wrapped by KEKs that vaults hold
+ */
+
+#include <linux/module.h>
+
+#include "vr.h"
+
+/* Brought up in this order and torn down in reverse. */
+static const struct {
+	int (*init)(void);
+	void (*exit)(void);
+} vr_parts[] = {
+	{ vr_kek_init, vr_kek_exit },
+	{ NULL, vr_pins_exit },
+	{ NULL, vr_unseal_exit },
+	{ vr_upcall_init, vr_upcall_exit },
+	{ vr_netlink_init, vr_netlink_exit },
+	{ vr_kek_type_init, vr_kek_type_exit },
+	{ vr_dek_type_init, vr_dek_type_exit },
+	{ vr_paes_init, vr_paes_exit },
+};
+
+static void vr_unwind(size_t i)
+{
+	while (i--)
+		if (vr_parts[i].exit)
+			vr_parts[i].exit();
+}
+
+static int __init vr_init(void)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(vr_parts); i++) {
+		err = vr_parts[i].init ? vr_parts[i].init() : 0;
+		if (err) {
+			vr_unwind(i);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static void __exit vr_exit(void)
+{
+	vr_unwind(ARRAY_SIZE(vr_parts));
+}
+
+module_init(vr_init);
+module_exit(vr_exit);
+MODULE_DESCRIPTION("Keys for dm-crypt and fscrypt, wrapped by vault-held KEKs");
+MODULE_AUTHOR("The vaultring authors");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(VR_VERSION);
+MODULE_SOFTDEP("pre: hmac sha256 gcm aes ecdh_generic");

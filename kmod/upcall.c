@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Requests to the daemon: a task needs a KEK that is not held
+ *
+ * The task waits until the KEK is unsealed, the daemon says that it cannot be,
+ * or the deadline passes, whatever the daemon does.  A daemon that dies in
+ * between loses nothing: the one that attaches next is asked again.
+ */
+
+#include <linux/cred.h>
+#include <linux/err.h>
+#include <linux/jiffies.h>
+#include <linux/module.h>
+#include <linux/netlink.h>
+#include <linux/sched.h>
+#include <net/net_namespace.h>
+
+#include "vr.h"
+
+#define VR_REQUESTS_MAX	1024
+
+static unsigned int upcall_timeout_ms = VR_UNSEAL_TIMEOUT_MS;
+module_param(upcall_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(upcall_timeout_ms,
+		 "how long a task waits for the daemon and its vaults (25000)");
+
+/*
+ * Lives on its waiter's stack.  The waiter puts it on vr_requests and takes it
+ * off; vr_requests_lock protects all of it in between.
+ */
+struct vr_request {
+	struct list_head list;
+	struct completion done;
+	unsigned long deadline;		/* jiffies */
+	struct vr_upcall_info info;
+	struct vr_kek *kek;		/* with a reference, once it is there */
+	int error;
+};
+
+static DEFINE_MUTEX(vr_requests_lock);
+static LIST_HEAD(vr_requests);
+static unsigned int vr_requests_held;
+static u64 vr_request_last_id;
+static u32 vr_daemon_port;		/* 0: no daemon is attached */
+
+u32 vr_upcall_daemon(void)
+{
+	return READ_ONCE(vr_daemon_port);
+}
+
+static int request_send(struct vr_request *req, u32 portid)
+{
+	unsigned long now = jiffies;
+
+	if (time_after_eq(now, req->deadline))
+		return 0;	/* its waiter is about to give up */
+	req->info.deadline_ms = jiffies_to_msecs(req->deadline - now);
+	return vr_netlink_send_request(portid, &req->info);
+}
+
+static void request_complete(struct vr_request *req, struct vr_kek *kek,
+			     int error)
+{
+	lockdep_assert_held(&vr_requests_lock);
+	if (completion_done(&req->done))
+		return;
+	if (kek) {
+		refcount_inc(&kek->refs);
+		req->kek = kek;
+	}
+	req->error = error;
+	complete_all(&req->done);
+}
+
+/*
+ * Make that socket the daemon's and send it what waits.  -EBUSY while there is
+ * another one.
+ */
+int vr_upcall_attach(u32 portid)
+{
+	struct vr_request *req;
+	u32 other;
+
+	mutex_lock(&vr_requests_lock);
+	other = cmpxchg(&vr_daemon_port, 0, portid);
+	if (!other)
+		list_for_each_entry(req, &vr_requests, list)
+			request_send(req, portid);
+	mutex_unlock(&vr_requests_lock);
+	return !other || other == portid ? 0 : -EBUSY;
+}
+
+static int vr_upcall_netlink_event(struct notifier_block *nb,
+				   unsigned long event, void *data)
+{
+	const struct netlink_notify *notify = data;
+
+	if (event == NETLINK_URELEASE && notify->protocol == NETLINK_GENERIC &&
+	    net_eq(notify->net, &init_net))
+		cmpxchg(&vr_daemon_port, notify->portid, 0);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block vr_upcall_notifier = {
+	.notifier_call = vr_upcall_netlink_event,
+};
+
+/* A KEK is held now: whoever waits for it has it. */
+void vr_upcall_unsealed(struct vr_kek *kek)
+{
+	struct vr_request *req;
+
+	mutex_lock(&vr_requests_lock);
+	list_for_each_entry(req, &vr_requests, list)
+		if (req->info.name ? !strcmp(req->info.name, kek->attrs.name) :
+		    !memcmp(req->info.id, kek->id, sizeof(kek->id)))
+			request_complete(req, kek, 0);
+	mutex_unlock(&vr_requests_lock);
+}
+
+/* The errors that a task may see; whatever else the daemon says is ENOKEY. */
+static int upcall_error(int error)
+{
+	switch (error) {
+	case -EAGAIN:
+	case -EACCES:
+	case -EKEYREJECTED:
+	case -EKEYEXPIRED:
+	case -EKEYREVOKED:
+	case -ENOMEM:
+		return error;
+	default:
+		return -ENOKEY;
+	}
+}
+
+/* End a request with a negative error; false if it does not wait any more. */
+bool vr_upcall_fail(u64 request, int error)
+{
+	struct vr_request *req;
+	bool found = false;
+
+	mutex_lock(&vr_requests_lock);
+	list_for_each_entry(req, &vr_requests, list) {
+		if (req->info.request != request)
+			continue;
+		found = !completion_done(&req->done);
+		request_complete(req, NULL, upcall_error(error));
+	}
+	mutex_unlock(&vr_requests_lock);
+	return found;
+}
+
+static int request_enter(struct vr_request *req)
+{
+	u32 portid;
+	int err = -EAGAIN;
+
+	mutex_lock(&vr_requests_lock);
+	portid = vr_upcall_daemon();
+	if (!portid) {
+		err = -ENOKEY;
+	} else if (vr_requests_held < VR_REQUESTS_MAX) {
+		req->info.request = ++vr_request_last_id;
+		list_add_tail(&req->list, &vr_requests);
+		vr_requests_held++;
+		err = request_send(req, portid);
+		/* One that dies at this moment has a successor to ask. */
+		if (err == -ECONNREFUSED)
+			err = 0;
+		if (err) {
+			list_del(&req->list);
+			vr_requests_held--;
+			err = -EAGAIN;
+		}
+	}
+	mutex_unlock(&vr_requests_lock);
+	return err;
+}
+
+/*
+ * Have a KEK unsealed, by name or by @id.  Returns it with a reference; may
+ * sleep up to the deadline, killably.
+ *
+ * -ENOKEY: no daemon, or it has no such KEK; -EAGAIN: a vault is away or the
+ * deadline passed; and what the unseal itself can fail with.
+ */
+struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
+{
+	char comm[TASK_COMM_LEN];
+	unsigned long timeout = msecs_to_jiffies(READ_ONCE(upcall_timeout_ms));
+	struct vr_request req = {
+		.deadline = jiffies + timeout,
+		.info = {
+			.name = name,
+			.id = id,
+			.uid = from_kuid(&init_user_ns, current_fsuid()),
+			.gid = from_kgid(&init_user_ns, current_fsgid()),
+			.pid = task_tgid_nr(current),
+			.comm = comm,
+		},
+	};
+	long left;
+	int err;
+
+	get_task_comm(comm, current);
+	init_completion(&req.done);
+	err = request_enter(&req);
+	if (err)
+		return ERR_PTR(err);
+	left = wait_for_completion_killable_timeout(&req.done, timeout);
+
+	mutex_lock(&vr_requests_lock);
+	list_del(&req.list);
+	vr_requests_held--;
+	mutex_unlock(&vr_requests_lock);
+
+	if (req.kek)
+		return req.kek;
+	if (req.error)
+		return ERR_PTR(req.error);
+	return ERR_PTR(left < 0 ? -EINTR : -EAGAIN);
+}
+
+int vr_upcall_init(void)
+{
+	return netlink_register_notifier(&vr_upcall_notifier);
+}
+
+void vr_upcall_exit(void)
+{
+	netlink_unregister_notifier(&vr_upcall_notifier);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The module's private header, grouped by file
+ *
+ * Locks nest in this order, outermost first:
+ *
+ *	a transform's own lock (paes.c)
+ *	  vr_kek.lock
+ *	    vr_keks_lock (spinlock)
+ *	vr_unseals_lock (unseal.c)
+ *	  vr_requests_lock (upcall.c)
+ *
+ * None of them is held while a vault or the daemon is waited for.
+ */
+#ifndef _VAULTRING_VR_H
+#define _VAULTRING_VR_H
+
+#include <crypto/aes.h>
+#include <crypto/sha2.h>
+#include <linux/completion.h>
+#include <linux/key.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/percpu-refcount.h>
+#include <linux/refcount.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+#include <linux/vaultring.h>
+#include <linux/vaultring_format.h>
+
+#define VR_VERSION		"0.1"
+#define VR_KEY_SIZE		AES_KEYSIZE_256
+#define VR_SECRET_SIZE		32
+#define VR_POINT_SIZE		64	/* x || y of a point on P-256 */
+#define VR_UNSEAL_TIMEOUT_MS	25000
+#define VR_USES_ALL		(BIT(VAULTRING_USE_XTS) | \
+				 BIT(VAULTRING_USE_CBC) | \
+				 BIT(VAULTRING_USE_CTR) | \
+				 BIT(VAULTRING_USE_GCM) | \
+				 BIT(VAULTRING_USE_FSCRYPT))
+
+struct netlink_ext_ack;
+
+/* What an envelope says of its KEK; never changes in a registered KEK. */
+struct vr_attrs {
+	char name[VAULTRING_MAX_NAME + 1];
+	u32 version;
+	u32 uses;		/* mask of BIT(enum vaultring_use) */
+	u64 not_before;		/* seconds since the epoch, 0: no limit */
+	u64 not_after;
+	u32 lease;		/* seconds, 0: no limit */
+	u8 lease_end;		/* enum vaultring_lease_end */
+	u8 uids, gids;		/* how many of the arrays count */
+	u32 uid[VAULTRING_MAX_SUBJECTS];
+	u32 gid[VAULTRING_MAX_SUBJECTS];
+};
+
+/*
+ * A KEK that the kernel holds.
+ *
+ * References (@refs): one of the registry from vr_kek_register() until
+ * vr_kek_end(), one of a queued @lease_work, one of each vault-kek key and of
+ * each keyed transform, and those of lookups.  The memory goes after a grace
+ * period, so that a request may look at a KEK under RCU alone.
+ *
+ * @aead holds the key itself.  It is valid while a reference on @users is
+ * held: each blob and each request in flight takes one and fails if there is
+ * none to be had.  vr_kek_end() kills @users, waits until they are gone and
+ * only then wipes @aead and, under @lock, the inner key of each of @lives.
+ *
+ * @lock protects @lives, @live_count, @expires and changes of @state.
+ */
+struct vr_kek {
+	refcount_t refs;
+	enum vaultring_kek_state state;
+	struct percpu_ref users;
+	struct completion drained;	/* no users are left */
+	struct completion wiped;	/* vr_kek_end() has done its work */
+	struct crypto_aead *aead;
+	struct mutex lock;
+	struct list_head lives;
+	unsigned int live_count;
+	bool ending;			/* vr_keks_lock: someone ends it */
+	time64_t expires;		/* boot time in seconds, 0: no limit */
+	struct delayed_work lease_work;
+	struct hlist_node by_id, by_name;	/* vr_keks_lock, RCU */
+	struct rcu_head rcu;
+	u8 id[VAULTRING_ID_SIZE];
+	struct vr_attrs attrs;
+};
+
+/*
+ * A keyed transform's tie to its KEK, part of the transform.  @kek is set and
+ * cleared by the transform's owner, with a reference; requests read it under
+ * RCU.  @wipe is called once by vr_kek_end(), in a task, with no request in
+ * flight.
+ */
+struct vr_live {
+	struct vr_kek __rcu *kek;
+	struct list_head list;		/* vr_kek.lock */
+	void (*wipe)(struct vr_live *live);
+};
+
+/* A secret on the stack; whoever declares one wipes it. */
+struct vr_secret {
+	unsigned int len;
+	u8 data[VAULTRING_DEK_MAX];
+};
+
+static inline void vr_secret_wipe(struct vr_secret *secret)
+{
+	memzero_explicit(secret, sizeof(*secret));
+}
+
+/* One share of a parsed envelope; pointers go into the envelope. */
+struct vr_share {
+	const struct vaultring_share *head;
+	const u8 *data;
+	unsigned int data_len;
+};
+
+/* A parsed and checked envelope; owns a copy of its bytes. */
+struct vr_envelope {
+	struct vr_attrs attrs;
+	unsigned int threshold, count;
+	struct vr_share share[VAULTRING_MAX_SHARES];
+	size_t len;
+	u8 bytes[];		/* struct vaultring_envelope, then the shares */
+};
+
+/* What a new share is made for. */
+struct vr_share_request {
+	u32 method;		/* enum vaultring_method */
+	const char *vault;
+	const u8 *public_key;	/* DER SubjectPublicKeyInfo */
+	unsigned int public_key_len;
+};
+
+/* One piece of a message to be hashed. */
+struct vr_piece {
+	const void *data;
+	size_t len;
+};
+
+/* hkdf.c */
+int vr_hmac(const u8 *key, const struct vr_piece *msg, unsigned int pieces,
+	    u8 out[SHA256_DIGEST_SIZE]);
+int vr_hkdf(const u8 secret[VR_SECRET_SIZE], const struct vr_piece *info,
+	    unsigned int pieces, u8 *out, size_t len);
+int vr_sha256(const void *data, size_t len, u8 out[SHA256_DIGEST_SIZE]);
+
+/* kek.c */
+extern struct workqueue_struct *vr_wq;
+
+int vr_kek_init(void);
+void vr_kek_exit(void);
+struct vr_kek *vr_kek_alloc(const struct vr_attrs *attrs, const u8 *id,
+			    const u8 key[VR_KEY_SIZE]);
+struct vr_kek *vr_kek_register(struct vr_kek *kek,
+			       struct netlink_ext_ack *extack);
+struct vr_kek *vr_kek_get_id(const u8 *id);
+struct vr_kek *vr_kek_get_name(const char *name);
+struct vr_kek *vr_kek_get_nth(unsigned int *bucket, unsigned int *skip);
+void vr_kek_put(struct vr_kek *kek);
+int vr_kek_check(struct vr_kek *kek);
+int vr_kek_gone(struct vr_kek *kek);
+bool vr_kek_lists_caller(const struct vr_kek *kek);
+u64 vr_kek_lease_left(struct vr_kek *kek);
+unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state);
+int vr_kek_enter(struct vr_kek *kek);
+void vr_kek_leave(struct vr_kek *kek);
+unsigned int vr_kek_count(void);
+int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
+void vr_live_detach(struct vr_live *live);
+bool vr_name_ok(const char *name);
+
+/* blob.c */
+const struct vaultring_blob *vr_blob_check(const void *data, size_t len,
+					   int use);
+int vr_blob_open(struct vr_kek *kek, const struct vaultring_blob *blob,
+		 struct vr_secret *dek);
+int vr_blob_seal(struct vr_kek *kek, u8 use, const u8 *dek_id,
+		 const struct vr_secret *dek, struct vaultring_blob *blob);
+int vr_use_parse(const char *name);
+const char *vr_use_name(unsigned int use);
+bool vr_use_bits_ok(unsigned int use, unsigned int bits);
+
+/* pins.c */
+struct vr_pins;
+struct vr_pins *vr_pins_alloc(unsigned int vaults, unsigned int keks);
+void vr_pins_add_vault(struct vr_pins *pins, const u8 *fingerprint);
+void vr_pins_add_kek(struct vr_pins *pins, const char *name, const u8 *id);
+void vr_pins_free(struct vr_pins *pins);
+void vr_pins_install(struct vr_pins *pins);
+bool vr_pins_allow_vault(const u8 *fingerprint);
+bool vr_pins_allow_kek(const char *name, const u8 *id);
+void vr_pins_exit(void);
+
+/* envelope.c */
+struct vr_envelope *vr_envelope_parse(const void *data, size_t len,
+				      struct netlink_ext_ack *extack);
+struct vr_envelope *vr_envelope_create(const struct vr_attrs *attrs,
+				       unsigned int threshold,
+				       const struct vr_share_request *reqs,
+				       unsigned int count,
+				       struct netlink_ext_ack *extack);
+struct vr_kek *vr_envelope_unseal(const struct vr_envelope *env,
+				  const u8 secret[VR_SECRET_SIZE],
+				  struct netlink_ext_ack *extack);
+void vr_envelope_free(struct vr_envelope *env);
+const struct vaultring_envelope *vr_envelope_head(const struct vr_envelope *env);
+
+/*
+ * oblivious.c: one blinded exchange.  @unblind is 1 / r, a secret that serves
+ * once.
+ */
+struct vr_exchange {
+	u8 unblind[VR_SECRET_SIZE];
+};
+
+int vr_oblivious_create(const u8 *public_key, unsigned int len,
+			u8 point[VR_POINT_SIZE], u8 secret[VR_SECRET_SIZE]);
+int vr_oblivious_start(struct vr_exchange *ex, const u8 point[VR_POINT_SIZE],
+		       u8 challenge[VR_POINT_SIZE]);
+int vr_oblivious_finish(struct vr_exchange *ex, const u8 *answer,
+			unsigned int len, u8 secret[VR_SECRET_SIZE]);
+
+/* unseal.c */
+struct vr_unseal_reply {
+	u64 id;
+	u32 deadline_ms;
+	struct vr_attrs attrs;
+	unsigned int count;
+	struct {
+		u32 index, method;
+		char vault[VAULTRING_MAX_VAULT + 1];
+		u8 fingerprint[VAULTRING_FINGERPRINT_SIZE];
+		u8 challenge[VR_POINT_SIZE];
+	} share[VAULTRING_MAX_SHARES];
+};
+
+int vr_unseal_start(const void *envelope, size_t len, u64 request,
+		    u32 deadline_ms, struct vr_unseal_reply *reply,
+		    struct netlink_ext_ack *extack);
+struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
+				unsigned int len, int error,
+				struct netlink_ext_ack *extack);
+unsigned int vr_unseal_count(void);
+void vr_unseal_exit(void);
+
+/* upcall.c */
+struct vr_kek *vr_upcall_request(const char *name, const u8 *id);
+int vr_upcall_attach(u32 portid);
+u32 vr_upcall_daemon(void);
+void vr_upcall_unsealed(struct vr_kek *kek);
+bool vr_upcall_fail(u64 request, int error);
+int vr_upcall_init(void);
+void vr_upcall_exit(void);
+
+/* audit.c */
+void vr_audit(const char *op, const char *name, u32 version, int result);
+
+/* kek_type.c */
+extern struct key_type vr_kek_type;
+struct vr_kek *vr_kek_request_id(const u8 *id);
+struct vr_kek *vr_kek_request_name(const char *name);
+struct vr_kek *vr_kek_find_id(const u8 *id);
+int vr_kek_type_init(void);
+void vr_kek_type_exit(void);
+
+/* dek_type.c */
+int vr_dek_type_init(void);
+void vr_dek_type_exit(void);
+
+/* paes.c */
+int vr_paes_init(void);
+void vr_paes_exit(void);
+
+/* netlink.c */
+struct vr_upcall_info {
+	u64 request;
+	const char *name;	/* or NULL: by id */
+	const u8 *id;
+	u32 uid, gid, pid;
+	const char *comm;
+	u32 deadline_ms;
+};
+
+int vr_netlink_send_request(u32 portid, const struct vr_upcall_info *info);
+void vr_netlink_kek_event(const struct vr_kek *kek,
+			  enum vaultring_kek_state state);
+void vr_netlink_refused_event(const struct vr_attrs *attrs, int error);
+int vr_netlink_init(void);
+void vr_netlink_exit(void);
+
+#endif /* _VAULTRING_VR_H */
