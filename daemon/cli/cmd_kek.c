@@ -410,7 +410,7 @@ static void print_kek(const json_t *kek, const char *pinned)
 	printf("%-12s%lld of %zu\n", "threshold", (long long)
 	       json_integer_value(json_object_get(kek, "threshold")),
 	       json_array_size(json_object_get(kek, "vaults")));
-	print_list("uids", json_object_get(kek, "uids"), "root only");
+	print_list("uids", json_object_get(kek, "uids"), "none but root");
 	print_list("gids", json_object_get(kek, "gids"), "none");
 	format_lease(buf, sizeof(buf), json_object_get(kek, "lease"));
 	printf("%-12s%s, then %s\n", "lease", lease ? buf : "none",

@@ -16,6 +16,9 @@
 
 #include "cli.h"
 
+/* libcryptsetup writes a header that leaves no room for data, if told to. */
+#define MIN_SIZE	(17 << 20)
+
 /* The loop device whose backing file this is. */
 static bool looped(const char *file, char *loop, size_t size)
 {
@@ -70,8 +73,14 @@ int device_check_free(const char *device)
 		flags |= O_EXCL;
 	fd = open(device, flags);
 	if (fd >= 0) {
+		off_t size = lseek(fd, 0, SEEK_END);
+
 		close(fd);
-		return 0;
+		if (size >= MIN_SIZE)
+			return 0;
+		say_error("%s: too small: a LUKS2 header takes 16 MiB, so it "
+			  "needs 17 at least", device);
+		return -1;
 	}
 	if (errno == EBUSY)
 		say_error("%s: in use (mounted or mapped); see: lsblk %s",
