@@ -195,15 +195,21 @@ out:
 	return err;
 }
 
-/* The point, either of two, with that x.  -EKEYREJECTED: there is none. */
+/*
+ * The point, either of two, with that x.  -EKEYREJECTED: there is none.  Zero
+ * is refused, too: no honest answer is, and an MPI of no limbs is trouble.
+ */
 static int point_from_x(const u8 x[VR_FIELD_SIZE], u8 point[VR_POINT_SIZE])
 {
 	const struct ecc_curve *curve = ecc_get_curve(ECC_CURVE_NIST_P256);
-	MPI mx = mpi_read_raw_data(x, VR_FIELD_SIZE);
-	MPI p = digits_to_mpi(curve->p);
-	MPI b = digits_to_mpi(curve->b);
+	MPI mx, p, b;
 	int err = -ENOMEM;
 
+	if (!memchr_inv(x, 0, VR_FIELD_SIZE))
+		return -EKEYREJECTED;
+	mx = mpi_read_raw_data(x, VR_FIELD_SIZE);
+	p = digits_to_mpi(curve->p);
+	b = digits_to_mpi(curve->b);
 	if (!mx || !p || !b)
 		goto out;
 	memcpy(point, x, VR_FIELD_SIZE);
