@@ -63,7 +63,8 @@ static int parse_option(struct vr_dek_args *args, char *word)
 		return min(use, 0);
 	}
 	if (!strcmp(word, "bits") && !args->bits)
-		return kstrtouint(value, 10, &args->bits);
+		return kstrtouint(value, 10, &args->bits) || !args->bits ?
+		       -EINVAL : 0;
 	if (!strcmp(word, "provision") && !args->provision && *value) {
 		args->provision = value;
 		return 0;
