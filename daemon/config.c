@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vaultring.conf
+ *
+ *	[daemon]
+ *	unseal-timeout = 20s
+ *
+ *	[vault NAME]
+ *	uri = pkcs11:token=...;object=...?module-path=...
+ *	timeout = 5s
+ *	environment = NAME=VALUE ...
+ *
+ * All else in a vault's section is for its worker.  A line that begins with
+ * space goes on with the value of the line before.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ini.h>
+
+#include "config.h"
+#include "log.h"
+
+#define DEFAULT_TIMEOUT		(5 * 1000000ULL)
+#define DEFAULT_UNSEAL_TIMEOUT	(20 * 1000000ULL)
+#define MAX_TIMEOUT		(600 * 1000000ULL)
+/* inih cuts longer lines without a word. */
+#define LINE_MAX_LEN		(INI_MAX_LINE - 2)
+#define SECTION_MAX_LEN		48
+
+struct loading {
+	struct config *config;
+	const char *path;
+	FILE *file;
+	int line;
+	int err;
+};
+
+static int bad(struct loading *l, const char *what, const char *detail)
+{
+	log_err("%s:%d: %s: %s", l->path, l->line, what, detail);
+	l->err = -EINVAL;
+	return 0;
+}
+
+static char *read_line(char *out, int size, void *stream)
+{
+	struct loading *l = stream;
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t len = getline(&line, &room, l->file);
+
+	l->line++;
+	if (len < 0) {
+		free(line);
+		return NULL;
+	}
+	if (len > LINE_MAX_LEN || len >= size) {
+		bad(l, "this line is too long",
+		    "go on in the next line, begun with a space");
+		len = 0;
+	}
+	memcpy(out, line, len);
+	out[len] = 0;
+	free(line);
+	return out;
+}
+
+static struct vault_config *find_vault(struct config *config, const char *name)
+{
+	struct vault_config *v;
+	size_t i;
+
+	for (i = 0; i < config->n_vaults; i++)
+		if (!strcmp(config->vaults[i].name, name))
+			return &config->vaults[i];
+	v = realloc(config->vaults, (config->n_vaults + 1) * sizeof(*v));
+	if (!v)
+		return NULL;
+	config->vaults = v;
+	v += config->n_vaults++;
+	memset(v, 0, sizeof(*v));
+	snprintf(v->name, sizeof(v->name), "%s", name);
+	v->timeout_usec = DEFAULT_TIMEOUT;
+	return v;
+}
+
+static int parse_timeout(struct loading *l, const char *value, uint64_t *usec)
+{
+	if (duration_parse(value, usec) || !*usec || *usec > MAX_TIMEOUT)
+		return bad(l, "not a duration of 10m at most, such as 5s", value);
+	return 1;
+}
+
+/* A second value under the same name continues the first. */
+static int add_setting(struct loading *l, struct vault_config *v,
+		       const char *name, const char *value)
+{
+	struct vault_setting *s = v->settings;
+	size_t i;
+	char *joined;
+
+	for (i = 0; i < v->n_settings; i++) {
+		if (strcmp(s[i].name, name))
+			continue;
+		if (i + 1 != v->n_settings)
+			return bad(l, "given twice", name);
+		/* An URI has no spaces; a list of variables needs them. */
+		if (asprintf(&joined, "%s%s%s", s[i].value,
+			     strcmp(name, "environment") ? "" : " ", value) < 0)
+			return bad(l, "out of memory", name);
+		free(s[i].value);
+		s[i].value = joined;
+		return 1;
+	}
+	s = realloc(s, (v->n_settings + 1) * sizeof(*s));
+	if (!s)
+		return bad(l, "out of memory", name);
+	v->settings = s;
+	s += v->n_settings++;
+	s->name = strdup(name);
+	s->value = strdup(value);
+	if (!s->name || !s->value)
+		return bad(l, "out of memory", name);
+	return 1;
+}
+
+static int on_setting(void *arg, const char *section, const char *name,
+		      const char *value)
+{
+	struct loading *l = arg;
+	struct vault_config *v;
+
+	if (!strcmp(section, "daemon")) {
+		if (!strcmp(name, "unseal-timeout"))
+			return parse_timeout(l, value,
+					     &l->config->unseal_timeout_usec);
+		return bad(l, "no such setting in [daemon]", name);
+	}
+	if (strncmp(section, "vault ", 6) || !name_ok(section + 6))
+		return bad(l, "not [daemon] or [vault NAME]", section);
+	if (strlen(section) > SECTION_MAX_LEN)
+		return bad(l, "the vault's name is too long", section);
+	v = find_vault(l->config, section + 6);
+	if (!v)
+		return bad(l, "out of memory", section);
+	if (!strcmp(name, "timeout"))
+		return parse_timeout(l, value, &v->timeout_usec);
+	return add_setting(l, v, name, value);
+}
+
+static const char *take_setting(struct vault_config *v, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < v->n_settings; i++)
+		if (!strcmp(v->settings[i].name, name))
+			return v->settings[i].value;
+	return NULL;
+}
+
+static int check_vault(const char *path, struct vault_config *v)
+{
+	const char *uri = take_setting(v, "uri");
+	const char *environment = take_setting(v, "environment");
+	size_t len;
+
+	if (!uri) {
+		log_err("%s: [vault %s] has no uri", path, v->name);
+		return -EINVAL;
+	}
+	/* The scheme becomes part of a program's name. */
+	len = strspn(uri, "abcdefghijklmnopqrstuvwxyz0123456789");
+	if (!len || uri[len] != ':' || len > 20) {
+		log_err("%s: [vault %s]: not a URI: %s", path, v->name, uri);
+		return -EINVAL;
+	}
+	if (strcasestr(uri, "pin-value")) {
+		log_err("%s: [vault %s]: its uri holds a PIN; put the PIN into a file of its own and name that in pin-source",
+			path, v->name);
+		return -EINVAL;
+	}
+	v->uri = strdup(uri);
+	v->environment = environment ? strdup(environment) : NULL;
+	return v->uri && (!environment || v->environment) ? 0 : -ENOMEM;
+}
+
+int config_load(const char *path, struct config *config)
+{
+	struct loading l = { .config = config, .path = path };
+	size_t i;
+	int line;
+
+	*config = (struct config){ .unseal_timeout_usec = DEFAULT_UNSEAL_TIMEOUT };
+	l.file = fopen(path, "re");
+	if (!l.file) {
+		l.err = -errno;
+		log_err("%s: %m", path);
+		return l.err;
+	}
+	line = ini_parse_stream(read_line, &l, on_setting, &l);
+	if (ferror(l.file))
+		bad(&l, "cannot read", strerror(errno));
+	fclose(l.file);
+	/* Without a message yet, the line is not of the form "name = value". */
+	if (line && !l.err) {
+		l.line = line;
+		bad(&l, "not understood", "neither [section] nor name = value");
+	}
+	for (i = 0; !l.err && i < config->n_vaults; i++)
+		l.err = check_vault(path, &config->vaults[i]);
+	if (l.err)
+		config_free(config);
+	return l.err;
+}
+
+void config_free(struct config *config)
+{
+	size_t i, j;
+
+	for (i = 0; i < config->n_vaults; i++) {
+		struct vault_config *v = &config->vaults[i];
+
+		for (j = 0; j < v->n_settings; j++) {
+			free(v->settings[j].name);
+			free(v->settings[j].value);
+		}
+		free(v->settings);
+		free(v->uri);
+		free(v->environment);
+	}
+	free(config->vaults);
+	*config = (struct config){ 0 };
+}

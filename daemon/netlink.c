@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Talking with vaultring.ko: the socket, calls and requests
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <linux/netlink.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/netlink.h>
+
+#include "log.h"
+#include "netlink.h"
+#include "util.h"
+
+#define MAX_QUEUED 1024
+#define RECEIVE_BUFFER (1024 * 1024)
+#define REPLY_TIMEOUT_MS 10000
+
+/* Where a call's reply goes. */
+typedef int (*reply_fn)(struct genlmsghdr *g, struct nlattr *attrs[],
+			void *arg);
+
+struct netlink {
+	struct nl_sock *sock;
+	int family;
+	kek_request_fn on_request;
+	void *arg;
+
+	/* Requests that are waiting for netlink_dispatch() */
+	struct kek_request *queue;
+	size_t queued;
+	bool reloaded;		/* the module; this socket is not attached */
+
+	/* The call under way */
+	uint32_t seq;
+	bool done;
+	int err;
+	char text[256];
+	reply_fn on_reply;
+	void *reply_arg;
+};
+
+static const struct nla_policy main_policy[VAULTRING_A_MAX + 1] = {
+	[VAULTRING_A_NAME] = { .type = NLA_STRING, .maxlen = VAULTRING_MAX_NAME + 1 },
+	[VAULTRING_A_VERSION] = { .type = NLA_U32 },
+	[VAULTRING_A_ID] = { .minlen = VAULTRING_ID_SIZE, .maxlen = VAULTRING_ID_SIZE },
+	[VAULTRING_A_ENVELOPE] = { .maxlen = VAULTRING_MAX_ENVELOPE },
+	[VAULTRING_A_REQUEST] = { .type = NLA_U64 },
+	[VAULTRING_A_UNSEAL] = { .type = NLA_U64 },
+	[VAULTRING_A_DEADLINE_MS] = { .type = NLA_U32 },
+	[VAULTRING_A_UID_ASKING] = { .type = NLA_U32 },
+	[VAULTRING_A_GID_ASKING] = { .type = NLA_U32 },
+	[VAULTRING_A_PID] = { .type = NLA_U32 },
+	[VAULTRING_A_COMM] = { .type = NLA_STRING, .maxlen = 17 },
+	[VAULTRING_A_STATE] = { .type = NLA_U32 },
+	[VAULTRING_A_LEASE_LEFT] = { .type = NLA_U64 },
+};
+
+static const struct nla_policy share_policy[VAULTRING_A_SHARE_MAX + 1] = {
+	[VAULTRING_A_SHARE_INDEX] = { .type = NLA_U32 },
+	[VAULTRING_A_SHARE_METHOD] = { .type = NLA_U32 },
+	[VAULTRING_A_SHARE_VAULT] = { .type = NLA_STRING, .maxlen = VAULTRING_MAX_VAULT + 1 },
+	[VAULTRING_A_SHARE_FINGERPRINT] = { .minlen = VAULTRING_FINGERPRINT_SIZE,
+					    .maxlen = VAULTRING_FINGERPRINT_SIZE },
+};
+
+/* --- receiving --- */
+
+static void copy_string(char *out, size_t size, struct nlattr *a)
+{
+	out[0] = 0;
+	if (a)
+		nla_strlcpy(out, a, size);
+}
+
+static void take_request(struct netlink *nl, struct nlattr *attrs[])
+{
+	struct nlattr *id = attrs[VAULTRING_A_ID];
+	struct kek_request *r, *queue;
+
+	if (!attrs[VAULTRING_A_REQUEST] || !attrs[VAULTRING_A_UID_ASKING] ||
+	    !attrs[VAULTRING_A_GID_ASKING] || (!attrs[VAULTRING_A_NAME] && !id)) {
+		log_warning("the kernel sent a request that lacks attributes");
+		return;
+	}
+	queue = realloc(nl->queue, (nl->queued + 1) * sizeof(*queue));
+	if (!queue || nl->queued == MAX_QUEUED) {
+		/* Not answering it costs one asker its time-out. */
+		log_err("too many requests of the kernel; dropped one");
+		nl->queue = queue ?: nl->queue;
+		return;
+	}
+	nl->queue = queue;
+	r = &queue[nl->queued++];
+	memset(r, 0, sizeof(*r));
+	r->request = nla_get_u64(attrs[VAULTRING_A_REQUEST]);
+	r->uid = nla_get_u32(attrs[VAULTRING_A_UID_ASKING]);
+	r->gid = nla_get_u32(attrs[VAULTRING_A_GID_ASKING]);
+	copy_string(r->name, sizeof(r->name), attrs[VAULTRING_A_NAME]);
+	copy_string(r->comm, sizeof(r->comm), attrs[VAULTRING_A_COMM]);
+	r->by_id = id;
+	if (id)
+		memcpy(r->id, nla_data(id), sizeof(r->id));
+	if (attrs[VAULTRING_A_PID])
+		r->pid = nla_get_u32(attrs[VAULTRING_A_PID]);
+	if (attrs[VAULTRING_A_DEADLINE_MS])
+		r->deadline_ms = nla_get_u32(attrs[VAULTRING_A_DEADLINE_MS]);
+}
+
+/* The module came or went; its family has another number each time. */
+static void take_family_event(struct netlink *nl, struct nlmsghdr *h, int cmd)
+{
+	struct nlattr *attrs[CTRL_ATTR_MAX + 1];
+
+	if (genlmsg_parse(h, 0, attrs, CTRL_ATTR_MAX, NULL) < 0 ||
+	    !attrs[CTRL_ATTR_FAMILY_NAME] ||
+	    nla_strcmp(attrs[CTRL_ATTR_FAMILY_NAME], VAULTRING_FAMILY_NAME))
+		return;
+	if (cmd == CTRL_CMD_DELFAMILY)
+		log_warning("the vaultring module was unloaded; KEKs cannot be unsealed until it is loaded again");
+	else if (cmd == CTRL_CMD_NEWFAMILY)
+		nl->reloaded = true;
+}
+
+static int on_valid(struct nl_msg *msg, void *arg)
+{
+	struct nlmsghdr *h = nlmsg_hdr(msg);
+	struct nlattr *attrs[VAULTRING_A_MAX + 1];
+	struct netlink *nl = arg;
+	struct genlmsghdr *g;
+
+	if (!genlmsg_valid_hdr(h, 0))
+		return NL_OK;
+	g = nlmsg_data(h);
+	if (h->nlmsg_type == GENL_ID_CTRL)
+		take_family_event(nl, h, g->cmd);
+	if (h->nlmsg_type != nl->family)
+		return NL_OK;
+	if (genlmsg_parse(h, 0, attrs, VAULTRING_A_MAX, main_policy) < 0) {
+		log_warning("the kernel sent a message that cannot be read");
+		return NL_OK;
+	}
+	if (g->cmd == VAULTRING_CMD_KEK_REQUEST)
+		take_request(nl, attrs);
+	else if (h->nlmsg_seq == nl->seq && nl->on_reply && !nl->err)
+		nl->err = nl->on_reply(g, attrs, nl->reply_arg);
+	return NL_OK;
+}
+
+static int on_ack(struct nl_msg *msg, void *arg)
+{
+	struct netlink *nl = arg;
+
+	if (nlmsg_hdr(msg)->nlmsg_seq == nl->seq)
+		nl->done = true;
+	return NL_OK;
+}
+
+/* The kernel's text follows the header that failed (NETLINK_CAP_ACK). */
+static void take_extack(struct netlink *nl, struct nlmsgerr *e)
+{
+	struct nlmsghdr *h = (struct nlmsghdr *)((char *)e - NLMSG_HDRLEN);
+	struct nlattr *attrs[NLMSGERR_ATTR_MAX + 1];
+	size_t skip = sizeof(*e);
+
+	if (!(h->nlmsg_flags & NLM_F_ACK_TLVS))
+		return;
+	if (!(h->nlmsg_flags & NLM_F_CAPPED))
+		skip += e->msg.nlmsg_len - sizeof(e->msg);
+	skip = NLMSG_ALIGN(skip);
+	if (h->nlmsg_len < NLMSG_HDRLEN + skip ||
+	    nla_parse(attrs, NLMSGERR_ATTR_MAX, (struct nlattr *)((char *)e + skip),
+		      h->nlmsg_len - NLMSG_HDRLEN - skip, NULL) < 0)
+		return;
+	if (attrs[NLMSGERR_ATTR_MSG])
+		copy_string(nl->text, sizeof(nl->text), attrs[NLMSGERR_ATTR_MSG]);
+}
+
+static int on_error(struct sockaddr_nl *who, struct nlmsgerr *e, void *arg)
+{
+	struct netlink *nl = arg;
+
+	(void)who;
+	if (e->msg.nlmsg_seq != nl->seq)
+		return NL_SKIP;
+	nl->err = e->error ?: -EIO;
+	nl->done = true;
+	snprintf(nl->text, sizeof(nl->text), "%s", strerror(-nl->err));
+	take_extack(nl, e);
+	return NL_SKIP;
+}
+
+/* Reads whatever has arrived; -EAGAIN if that is nothing. */
+static int receive(struct netlink *nl)
+{
+	int err = nl_recvmsgs_default(nl->sock);
+
+	switch (err) {
+	case -NLE_AGAIN:
+		return -EAGAIN;
+	case -NLE_NOMEM:
+	case -NLE_BAD_SOCK:
+		return -ENOBUFS;
+	default:
+		/* Refusals come through on_error(). */
+		return err < 0 && !nl->err ? -EIO : 0;
+	}
+}
+
+static int wait_reply(struct netlink *nl)
+{
+	uint64_t end = now_usec() + REPLY_TIMEOUT_MS * 1000ULL;
+	struct pollfd p = { .fd = nl_socket_get_fd(nl->sock), .events = POLLIN };
+
+	while (!nl->done) {
+		int err = receive(nl);
+
+		if (err && err != -EAGAIN)
+			return err;
+		if (nl->done)
+			break;
+		if (now_usec() > end)
+			return -ETIMEDOUT;
+		if (err == -EAGAIN && poll(&p, 1, 1000) < 0 && errno != EINTR)
+			return -errno;
+	}
+	return nl->err;
+}
+
+/* --- calling --- */
+
+static struct nl_msg *message(struct netlink *nl, int cmd)
+{
+	struct nl_msg *msg = nlmsg_alloc_size(16 * 1024);
+
+	if (msg && !genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, nl->family, 0,
+				NLM_F_REQUEST | NLM_F_ACK, cmd,
+				VAULTRING_FAMILY_VERSION)) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+/* Sends and frees the message; bad: it could not be put together. */
+static int call(struct netlink *nl, struct nl_msg *msg, bool bad, reply_fn fn,
+		void *arg)
+{
+	int err;
+
+	snprintf(nl->text, sizeof(nl->text), "out of memory");
+	if (!msg || bad) {
+		nlmsg_free(msg);
+		return -ENOMEM;
+	}
+	nl_complete_msg(nl->sock, msg);
+	nl->seq = nlmsg_hdr(msg)->nlmsg_seq;
+	nl->done = false;
+	nl->err = 0;
+	nl->on_reply = fn;
+	nl->reply_arg = arg;
+	err = nl_send(nl->sock, msg);
+	/* An answer or an envelope: not secret, but not ours to keep. */
+	explicit_bzero(nlmsg_data(nlmsg_hdr(msg)),
+		       nlmsg_datalen(nlmsg_hdr(msg)));
+	nlmsg_free(msg);
+	if (err < 0) {
+		snprintf(nl->text, sizeof(nl->text), "cannot send: %s",
+			 nl_geterror(err));
+		err = err == -NLE_NOMEM ? -ENOMEM : -EIO;
+	} else {
+		err = wait_reply(nl);
+		if (err && !nl->err)
+			snprintf(nl->text, sizeof(nl->text),
+				 "no answer from the module: %s",
+				 strerror(-err));
+	}
+	nl->on_reply = NULL;
+	return err;
+}
+
+struct create_reply {
+	uint8_t *envelope, *id;
+	size_t *len;
+};
+
+static int on_create(struct genlmsghdr *g, struct nlattr *attrs[], void *arg)
+{
+	struct nlattr *e = attrs[VAULTRING_A_ENVELOPE], *id = attrs[VAULTRING_A_ID];
+	struct create_reply *r = arg;
+
+	(void)g;
+	if (!e || !id || nla_len(e) > VAULTRING_MAX_ENVELOPE)
+		return -EPROTO;
+	memcpy(r->envelope, nla_data(e), nla_len(e));
+	*r->len = nla_len(e);
+	memcpy(r->id, nla_data(id), VAULTRING_ID_SIZE);
+	return 0;
+}
+
+static bool put_share(struct nl_msg *msg, const struct kek_spec_share *share)
+{
+	struct nlattr *nest = nla_nest_start(msg, VAULTRING_A_SHARE | NLA_F_NESTED);
+
+	if (!nest)
+		return true;
+	if (nla_put_u32(msg, VAULTRING_A_SHARE_METHOD, VAULTRING_METHOD_OBLIVIOUS) ||
+	    nla_put_string(msg, VAULTRING_A_SHARE_VAULT, share->vault) ||
+	    nla_put(msg, VAULTRING_A_SHARE_PUBLIC_KEY, share->spki_len, share->spki))
+		return true;
+	nla_nest_end(msg, nest);
+	return false;
+}
+
+int netlink_kek_create(struct netlink *nl, const struct kek_spec *spec,
+		       uint8_t *envelope, size_t *len,
+		       uint8_t id[VAULTRING_ID_SIZE])
+{
+	struct nl_msg *msg = message(nl, VAULTRING_CMD_KEK_CREATE);
+	struct create_reply reply = { envelope, id, len };
+	size_t i;
+	bool bad;
+	int err;
+
+	*len = 0;
+	bad = !msg || nla_put_string(msg, VAULTRING_A_NAME, spec->name) ||
+	      nla_put_u32(msg, VAULTRING_A_VERSION, spec->version) ||
+	      nla_put_u32(msg, VAULTRING_A_USES, spec->uses) ||
+	      nla_put_u32(msg, VAULTRING_A_THRESHOLD, spec->threshold) ||
+	      nla_put_u32(msg, VAULTRING_A_LEASE, spec->lease) ||
+	      nla_put_u32(msg, VAULTRING_A_LEASE_END, spec->lease_end) ||
+	      nla_put_u64(msg, VAULTRING_A_NOT_BEFORE, spec->not_before) ||
+	      nla_put_u64(msg, VAULTRING_A_NOT_AFTER, spec->not_after);
+	for (i = 0; !bad && i < spec->n_uids; i++)
+		bad = nla_put_u32(msg, VAULTRING_A_UID, spec->uids[i]);
+	for (i = 0; !bad && i < spec->n_gids; i++)
+		bad = nla_put_u32(msg, VAULTRING_A_GID, spec->gids[i]);
+	for (i = 0; !bad && i < spec->n_shares; i++)
+		bad = put_share(msg, &spec->shares[i]);
+	err = call(nl, msg, bad, on_create, &reply);
+	return err ?: (*len ? 0 : -EPROTO);
+}
+
+static int take_challenge(struct nlattr *nest, struct challenge *c)
+{
+	struct nlattr *s[VAULTRING_A_SHARE_MAX + 1];
+
+	if (nla_parse_nested(s, VAULTRING_A_SHARE_MAX, nest, share_policy) < 0 ||
+	    !s[VAULTRING_A_SHARE_INDEX] || !s[VAULTRING_A_SHARE_METHOD] ||
+	    !s[VAULTRING_A_SHARE_VAULT] || !s[VAULTRING_A_SHARE_CHALLENGE] ||
+	    !s[VAULTRING_A_SHARE_FINGERPRINT] ||
+	    nla_len(s[VAULTRING_A_SHARE_CHALLENGE]) > (int)sizeof(c->point))
+		return -EPROTO;
+	c->index = nla_get_u32(s[VAULTRING_A_SHARE_INDEX]);
+	c->method = nla_get_u32(s[VAULTRING_A_SHARE_METHOD]);
+	copy_string(c->vault, sizeof(c->vault), s[VAULTRING_A_SHARE_VAULT]);
+	c->len = nla_len(s[VAULTRING_A_SHARE_CHALLENGE]);
+	memcpy(c->point, nla_data(s[VAULTRING_A_SHARE_CHALLENGE]), c->len);
+	memcpy(c->fingerprint, nla_data(s[VAULTRING_A_SHARE_FINGERPRINT]),
+	       sizeof(c->fingerprint));
+	return 0;
+}
+
+static int on_start(struct genlmsghdr *g, struct nlattr *attrs[], void *arg)
+{
+	struct unseal_start *start = arg;
+	struct nlattr *a;
+	int rem, err;
+
+	if (!attrs[VAULTRING_A_UNSEAL])
+		return -EPROTO;
+	start->unseal = nla_get_u64(attrs[VAULTRING_A_UNSEAL]);
+	if (attrs[VAULTRING_A_DEADLINE_MS])
+		start->deadline_ms = nla_get_u32(attrs[VAULTRING_A_DEADLINE_MS]);
+	/* Of a repeated attribute, attrs[] has the last one only. */
+	nla_for_each_attr(a, genlmsg_attrdata(g, 0), genlmsg_attrlen(g, 0), rem) {
+		if (nla_type(a) != VAULTRING_A_SHARE)
+			continue;
+		if (start->n == VAULTRING_MAX_SHARES)
+			return -EPROTO;
+		err = take_challenge(a, &start->challenges[start->n]);
+		if (err)
+			return err;
+		start->n++;
+	}
+	return start->n ? 0 : -EPROTO;
+}
+
+int netlink_unseal_start(struct netlink *nl, const void *envelope, size_t len,
+			 uint64_t request, uint32_t deadline_ms,
+			 struct unseal_start *start)
+{
+	struct nl_msg *msg = message(nl, VAULTRING_CMD_UNSEAL_START);
+	bool bad;
+
+	memset(start, 0, sizeof(*start));
+	bad = !msg || nla_put(msg, VAULTRING_A_ENVELOPE, len, envelope) ||
+	      (request && nla_put_u64(msg, VAULTRING_A_REQUEST, request)) ||
+	      nla_put_u32(msg, VAULTRING_A_DEADLINE_MS, deadline_ms);
+	return call(nl, msg, bad, on_start, start);
+}
+
+static int on_result(struct genlmsghdr *g, struct nlattr *attrs[], void *arg)
+{
+	struct unseal_result *r = arg;
+
+	(void)g;
+	if (!attrs[VAULTRING_A_STATE])
+		return 0;
+	r->active = nla_get_u32(attrs[VAULTRING_A_STATE]) ==
+		    VAULTRING_KEK_STATE_ACTIVE;
+	r->has_lease = attrs[VAULTRING_A_LEASE_LEFT];
+	if (r->has_lease)
+		r->lease_left = nla_get_u64(attrs[VAULTRING_A_LEASE_LEFT]);
+	return 0;
+}
+
+int netlink_unseal_answer(struct netlink *nl, uint64_t unseal, uint32_t index,
+			  const void *answer, size_t len, int error,
+			  struct unseal_result *result)
+{
+	struct nl_msg *msg = message(nl, VAULTRING_CMD_UNSEAL_ANSWER);
+	struct nlattr *nest = NULL;
+	bool bad;
+
+	memset(result, 0, sizeof(*result));
+	bad = !msg || nla_put_u64(msg, VAULTRING_A_UNSEAL, unseal);
+	if (!bad)
+		nest = nla_nest_start(msg, VAULTRING_A_SHARE | NLA_F_NESTED);
+	bad = !nest || nla_put_u32(msg, VAULTRING_A_SHARE_INDEX, index) ||
+	      (answer && nla_put(msg, VAULTRING_A_SHARE_ANSWER, len, answer));
+	if (!bad) {
+		nla_nest_end(msg, nest);
+		bad = !answer && nla_put_u32(msg, VAULTRING_A_ERROR, error);
+	}
+	return call(nl, msg, bad, on_result, result);
+}
+
+int netlink_request_fail(struct netlink *nl, uint64_t request, int error)
+{
+	struct nl_msg *msg = message(nl, VAULTRING_CMD_REQUEST_FAIL);
+	bool bad = !msg || nla_put_u64(msg, VAULTRING_A_REQUEST, request) ||
+		   nla_put_u32(msg, VAULTRING_A_ERROR, error);
+
+	return call(nl, msg, bad, NULL, NULL);
+}
+
+int netlink_attach(struct netlink *nl, kek_request_fn fn, void *arg)
+{
+	nl->on_request = fn;
+	nl->arg = arg;
+	return call(nl, message(nl, VAULTRING_CMD_ATTACH), false, NULL, NULL);
+}
+
+int netlink_dispatch(struct netlink *nl)
+{
+	int err;
+
+	do {
+		err = receive(nl);
+	} while (!err);
+	while (nl->queued) {
+		/* Handling it makes calls, and these may add to the queue. */
+		struct kek_request r = nl->queue[0];
+
+		nl->queued--;
+		memmove(nl->queue, nl->queue + 1, nl->queued * sizeof(r));
+		nl->on_request(nl->arg, &r);
+	}
+	if (err == -EAGAIN)
+		err = 0;
+	return err ?: nl->reloaded ? -ESTALE : 0;
+}
+
+bool netlink_pending(struct netlink *nl)
+{
+	return nl->queued || nl->reloaded;
+}
+
+const char *netlink_error(struct netlink *nl)
+{
+	return nl->text;
+}
+
+int netlink_fd(struct netlink *nl)
+{
+	return nl_socket_get_fd(nl->sock);
+}
+
+/* --- the socket --- */
+
+static int set_callbacks(struct netlink *nl)
+{
+	struct nl_cb *cb = nl_socket_get_cb(nl->sock);
+	int err = nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_valid, nl) ?:
+		  nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_ack, nl) ?:
+		  nl_cb_err(cb, NL_CB_CUSTOM, on_error, nl);
+
+	nl_cb_put(cb);
+	return err;
+}
+
+static int resolve(struct netlink *nl)
+{
+	int group;
+
+	nl->family = genl_ctrl_resolve(nl->sock, VAULTRING_FAMILY_NAME);
+	if (nl->family < 0) {
+		log_err("no \"%s\" family in the kernel; is the vaultring module loaded?  Try: modprobe vaultring",
+			VAULTRING_FAMILY_NAME);
+		return -ENOENT;
+	}
+	/* Says when the module comes and goes. */
+	group = genl_ctrl_resolve_grp(nl->sock, "nlctrl", "notify");
+	if (group < 0 || nl_socket_add_membership(nl->sock, group) < 0)
+		log_warning("cannot watch the module being loaded and unloaded");
+	return 0;
+}
+
+static int set_up(struct netlink *nl)
+{
+	int one = 1, err;
+
+	err = genl_connect(nl->sock);
+	if (err < 0) {
+		log_err("cannot open a netlink socket: %s", nl_geterror(err));
+		return -EIO;
+	}
+	err = resolve(nl);
+	if (err)
+		return err;
+	/* Older kernels lack these two; only texts are lost without. */
+	setsockopt(netlink_fd(nl), SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
+	setsockopt(netlink_fd(nl), SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
+	nl_socket_disable_seq_check(nl->sock);
+	nl_socket_disable_auto_ack(nl->sock);
+	if (nl_socket_set_nonblocking(nl->sock) < 0 || set_callbacks(nl))
+		return -EIO;
+	nl_socket_set_buffer_size(nl->sock, RECEIVE_BUFFER, 0);
+	return 0;
+}
+
+int netlink_open(struct netlink **out)
+{
+	struct netlink *nl = calloc(1, sizeof(*nl));
+	int err = -ENOMEM;
+
+	if (!nl)
+		return err;
+	nl->sock = nl_socket_alloc();
+	if (nl->sock)
+		err = set_up(nl);
+	if (err)
+		netlink_close(nl);
+	else
+		*out = nl;
+	return err;
+}
+
+void netlink_close(struct netlink *nl)
+{
+	if (!nl)
+		return;
+	nl_socket_free(nl->sock);
+	free(nl->queue);
+	free(nl);
+}

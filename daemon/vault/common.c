@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The main loop of every vault worker
+ *
+ * One request per line on the socket that is standard input and output, one
+ * reply per request, in order.  The worker ends when the daemon closes the
+ * socket, and is killed when it takes too long: nothing here has a timeout.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "../log.h"
+#include "../util.h"
+#include "vault.h"
+
+#define LINE_SIZE (64 * 1024)
+
+static json_t *settings;
+static char failure[512];
+
+const char *vault_setting(const char *name)
+{
+	return json_string_value(json_object_get(settings, name));
+}
+
+int vault_fail(int err, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(failure, sizeof(failure), format, ap);
+	va_end(ap);
+	return err;
+}
+
+static int op_configure(const json_t *request, json_t *reply)
+{
+	json_t *given = json_object_get(request, "settings");
+	const char *uri;
+	size_t len = strlen(vault_ops.scheme);
+
+	(void)reply;
+	if (!json_is_object(given))
+		return vault_fail(-ENOKEY, "configure has no settings");
+	json_decref(settings);
+	settings = json_deep_copy(given);
+	uri = vault_setting("uri");
+	if (!uri || strncmp(uri, vault_ops.scheme, len) || uri[len] != ':')
+		return vault_fail(-ENOKEY, "its uri does not begin with %s:",
+				  vault_ops.scheme);
+	return vault_ops.configure();
+}
+
+static const char *request_key_name(const json_t *request)
+{
+	const char *key = json_string_value(json_object_get(request, "key"));
+
+	return key ? key : "";
+}
+
+static int op_public_key(const json_t *request, json_t *reply)
+{
+	uint8_t spki[SPKI_MAX];
+	char hex[2 * SPKI_MAX + 1];
+	size_t len = sizeof(spki);
+	int err;
+
+	err = vault_ops.public_key(request_key_name(request), true, spki, &len);
+	if (err)
+		return err;
+	hex_encode(hex, spki, len);
+	return json_object_set_new(reply, "spki", json_string(hex)) ? -ENOMEM : 0;
+}
+
+/*
+ * A vault whose key is another one than the envelope was made for would give
+ * an answer that the kernel rejects without saying why: find out here.
+ */
+static int check_fingerprint(const json_t *request, const char *key)
+{
+	const char *want = json_string_value(json_object_get(request,
+							"spki-fingerprint"));
+	bool fresh = json_is_true(json_object_get(request, "fresh"));
+	uint8_t spki[SPKI_MAX], have[FINGERPRINT_SIZE], bin[FINGERPRINT_SIZE];
+	char hex[FINGERPRINT_HEX];
+	size_t len = sizeof(spki);
+	int err;
+
+	if (want && hex_decode(want, bin, sizeof(bin)))
+		return vault_fail(-EKEYREJECTED, "spki-fingerprint is not %d bytes in hex",
+				  FINGERPRINT_SIZE);
+	err = vault_ops.public_key(key, fresh, spki, &len);
+	if (err || !want)
+		return err;
+	if (sha256(spki, len, have))
+		return vault_fail(-EAGAIN, "cannot compute SHA-256");
+	if (!memcmp(have, bin, sizeof(bin)))
+		return 0;
+	hex_encode(hex, have, sizeof(have));
+	return vault_fail(-ENOKEY, "its key is not the one that the envelope "
+			  "names: the vault's key has fingerprint %s, the envelope wants %s",
+			  hex, want);
+}
+
+static int op_exchange(const json_t *request, json_t *reply)
+{
+	const char *key = request_key_name(request);
+	const char *point = json_string_value(json_object_get(request, "point"));
+	uint8_t in[POINT_SIZE], x[X_SIZE];
+	char hex[2 * X_SIZE + 1];
+	int err;
+
+	if (!point || hex_decode(point, in, sizeof(in)))
+		return vault_fail(-EKEYREJECTED, "point is not %d bytes in hex",
+				  POINT_SIZE);
+	err = check_fingerprint(request, key);
+	if (!err)
+		err = vault_ops.exchange(key, in, x);
+	if (err)
+		return err;
+	hex_encode(hex, x, sizeof(x));
+	err = json_object_set_new(reply, "x", json_string(hex));
+	explicit_bzero(x, sizeof(x));
+	explicit_bzero(hex, sizeof(hex));
+	return err ? -ENOMEM : 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(const json_t *request, json_t *reply);
+} ops[] = {
+	{ "configure", op_configure },
+	{ "public-key", op_public_key },
+	{ "exchange", op_exchange },
+};
+
+static int run_op(const json_t *request, json_t *reply)
+{
+	const char *op = json_string_value(json_object_get(request, "op"));
+	size_t i;
+
+	if (!op)
+		return vault_fail(-EKEYREJECTED, "the request has no op");
+	for (i = 0; i < ARRAY_SIZE(ops); i++) {
+		if (strcmp(op, ops[i].name))
+			continue;
+		if (i && !settings)
+			return vault_fail(-ENOKEY, "configure comes first");
+		return ops[i].run(request, reply);
+	}
+	return vault_fail(-EKEYREJECTED, "no such op: %.40s", op);
+}
+
+static const char *error_word(int err)
+{
+	switch (err) {
+	case -ENOKEY:
+		return "refused";
+	case -EKEYREJECTED:
+		return "invalid";
+	default:
+		return "away";
+	}
+}
+
+/* The reply has the request's id, whatever became of it. */
+static int answer(int fd, const char *line, size_t len)
+{
+	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *reply = json_object();
+	char *text;
+	int err;
+
+	vault_fail(0, "out of memory");
+	if (json_is_object(request))
+		err = run_op(request, reply);
+	else
+		err = vault_fail(-EKEYREJECTED, "not a JSON object");
+	if (err) {
+		json_object_clear(reply);
+		json_object_set_new(reply, "error", json_string(error_word(err)));
+		/* A token's label may hold anything. */
+		json_object_set_new(reply, "message", json_string(failure) ?:
+				    json_string("(text is not UTF-8)"));
+	}
+	json_object_set(reply, "id", json_object_get(request, "id") ?:
+			json_null());
+	text = json_dumps(reply, JSON_COMPACT);
+	json_decref(request);
+	json_decref(reply);
+	if (!text)
+		return -ENOMEM;
+	err = write_all(fd, text, strlen(text));
+	if (!err)
+		err = write_all(fd, "\n", 1);
+	free(text);
+	return err;
+}
+
+static int loop(int fd)
+{
+	static char line[LINE_SIZE];
+	size_t have = 0;
+	char *end;
+	ssize_t n;
+	int err;
+
+	for (;;) {
+		while ((end = memchr(line, '\n', have))) {
+			err = answer(fd, line, end - line);
+			if (err)
+				return err;
+			have -= end + 1 - line;
+			memmove(line, end + 1, have);
+		}
+		if (have == sizeof(line))
+			return -EMSGSIZE;
+		n = read(fd, line + have, sizeof(line) - have);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : 0;
+		have += n;
+	}
+}
+
+/* Libraries print; what they print must not end up between the replies. */
+static int take_socket(void)
+{
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	    dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		return -errno;
+	close(null);
+	return fd;
+}
+
+int main(int argc, char *argv[])
+{
+	static char program[32];
+	int fd, err;
+
+	(void)argv;
+	snprintf(program, sizeof(program), "vault-%s", vault_ops.scheme);
+	log_init(program, false);
+	if (argc != 1) {
+		log_err("started by vaultringd, not by hand; see vaultringd(8)");
+		return 2;
+	}
+	fd = take_socket();
+	if (fd < 0) {
+		log_err("cannot set up standard input and output: %s",
+			strerror(-fd));
+		return 1;
+	}
+	err = sandbox_enter();
+	if (err) {
+		log_err("cannot give up privileges: %s", strerror(-err));
+		return 1;
+	}
+	err = loop(fd);
+	if (err)
+		log_err("lost the daemon: %s", strerror(-err));
+	vault_ops.close();
+	/* No exit handlers: vendors' libraries crash in theirs. */
+	_exit(err ? 1 : 0);
+}
