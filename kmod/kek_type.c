@@ -255,9 +255,8 @@ static bool kek_possessed(const struct vr_kek *kek, const char *desc)
 	struct key *key;
 	bool found;
 
-	rcu_read_lock();
-	key = request_key_rcu(&vr_kek_type, desc, NULL);
-	rcu_read_unlock();
+	/* Without callout information a search, keyrings in keyrings included. */
+	key = request_key(&vr_kek_type, desc, NULL);
 	if (IS_ERR(key))
 		return false;
 	found = key->payload.data[0] == kek;
@@ -295,7 +294,7 @@ static struct vr_kek *kek_use(struct vr_kek *kek)
 
 /*
  * The KEK of that id, with a reference, asking nobody.  -ENOKEY: not held;
- * -EACCES: not for this caller.  Does not sleep.
+ * -EACCES: not for this caller.
  */
 struct vr_kek *vr_kek_find_id(const u8 *id)
 {
