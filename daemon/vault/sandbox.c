@@ -116,7 +116,7 @@ int sandbox_enter(void)
 		return -errno;
 	capng_clear(CAPNG_SELECT_ALL);
 	/* The bounding set needs a capability to shrink: no loss without. */
-	capng_apply(CAPNG_SELECT_BOUNDS);
+	(void)!capng_apply(CAPNG_SELECT_BOUNDS);
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return -EPERM;
