@@ -10,10 +10,6 @@
 
 #include "cli.h"
 
-#ifndef VAULTRING_VERSION
-#define VAULTRING_VERSION "0.1"
-#endif
-
 static const struct verb verbs[] = {
 	{ "status", cmd_status, "[--json]",
 	  "module, daemon, KEKs and vaults on one screen",
@@ -146,7 +142,7 @@ int main(int argc, char *argv[])
 	    !strcmp(argv[1], "help"))
 		return usage(stdout);
 	if (!strcmp(argv[1], "--version")) {
-		printf("vaultring %s\n", VAULTRING_VERSION);
+		printf("vaultring %s\n", VERSION);
 		return DONE;
 	}
 	status = dispatch(verbs, NULL, argc, argv);
