@@ -21,7 +21,7 @@ tidy()
 	[ ! -d $TOKENS.away ] || mv $TOKENS.away/* $TOKENS/
 	[ ! -e "$WORK/pin" ] || cat "$WORK/pin" > $PIN_FILE
 	[ ! -e "$WORK/conf" ] || cat "$WORK/conf" > $CONF
-	rm -f $ENVELOPES/damaged@1.env
+	rm -f $ENVELOPES/damaged@1.env "$HERE"/bad_pkcs11-*.so
 	systemctl reset-failed vaultringd
 	systemctl restart vaultringd
 }
@@ -182,6 +182,13 @@ key_restored()
 	fresh_unseal $KNOWN_KEK
 }
 
+# The library takes its manner from its own name.
+bad_module()
+{
+	cp "$HERE/bad_pkcs11.so" "$HERE/bad_pkcs11-$1.so"
+	echo "$HERE/bad_pkcs11-$1.so"
+}
+
 # bad_library HOW: the vault `bad` has a library that misbehaves that way.
 bad_library()
 {
@@ -295,6 +302,18 @@ ok "with the token back it works, without a restart" token_back
 refused "a destroyed vault key is said to be missing" "key|object" \
 	key_destroyed
 ok "with the key restored it works" key_restored
+refused "a library that hangs makes its vault be away" "away|time" \
+	bad_library hang
+ok "the other vault works meanwhile" others_work
+refused "a library that hangs from the start too" "away|time" \
+	bad_library hang-init
+ok "the other vault works then, too" others_work
+refused "a library that crashes costs one worker" "away|ended|died|crash" \
+	bad_library crash
+ok "and the other vault works" others_work
+refused "a library that gives garbage is found out" \
+	"wrong|another|differ|match|reject|garbage" bad_library garbage
+ok "and the other vault works still" others_work
 ok "the disk of the envelopes is full" fill_disk
 refused "an envelope that cannot be stored is a clear error" \
 	"no space|full|ENOSPC" vaultring kek create full --vault hsm

@@ -110,10 +110,10 @@ cleanup()
 	local name
 
 	declare -F tidy > /dev/null && tidy
-	systemctl -q is-active vaultringd || {
+	if [ -d /run/systemd/system ] && ! systemctl -q is-active vaultringd; then
 		systemctl reset-failed vaultringd
 		systemctl start vaultringd
-	}
+	fi
 	for name in "${KEKS[@]}"; do
 		forget "$name"
 	done

@@ -83,7 +83,8 @@ not_dumpable()
 not_traceable_by_its_user()
 {
 	! setpriv --reuid vaultring --regid vaultring --clear-groups \
-		timeout 5 strace -p "$(main_pid)"
+		timeout 5 strace -p "$(main_pid)" > "$WORK/strace" 2>&1 &&
+		cat "$WORK/strace" && grep -q 'not permitted' "$WORK/strace"
 }
 
 ready_after_module()
