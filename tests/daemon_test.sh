@@ -250,8 +250,8 @@ works_when_freed()
 
 disk_is_back()
 {
-	umount $ENVELOPES && systemctl restart vaultringd &&
-		vaultring kek show $KEK
+	systemctl stop vaultringd && umount $ENVELOPES &&
+		systemctl start vaultringd && vaultring kek show $KEK
 }
 
 damaged_file()
@@ -322,6 +322,6 @@ ok "with space again it works" works_when_freed
 ok "the disk is as before" disk_is_back
 ok "a damaged file is reported, skipped and kept" damaged_file
 refused "an envelope with a flipped bit is refused" \
-	"reject|damaged|corrupt|forged|wrong" flipped_bit
+	"another KEK|reject|damaged" flipped_bit
 ok "the good one still works" fresh_unseal $KEK
 finish

@@ -109,6 +109,8 @@ cleanup()
 {
 	local name
 
+	# A subshell that a signal ends would run this too.
+	[ "$BASHPID" = $$ ] || return
 	declare -F tidy > /dev/null && tidy
 	if [ -d /run/systemd/system ] && ! systemctl -q is-active vaultringd; then
 		systemctl reset-failed vaultringd

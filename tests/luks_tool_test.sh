@@ -19,7 +19,7 @@ tidy()
 
 disk_sum()
 {
-	dd if=$DISK bs=1M status=none | sha256sum
+	dd if=$DISK bs=1M status=none | md5sum
 }
 
 # unharmed CMD...: the command fails as it should and the disk is as before.

@@ -43,7 +43,7 @@ luks_volume()
 	blob_for xts && cryptsetup -q luksFormat --type luks2 \
 		--cipher paes-xts-plain64 --key-size 1088 "$@" \
 		--volume-key-file "$WORK/xts.blob" --key-file /etc/hostname \
-		$DISK &&
+		--pbkdf pbkdf2 --pbkdf-force-iterations 1000 $DISK &&
 		cryptsetup open --volume-key-file "$WORK/xts.blob" $DISK sector &&
 		mkfs.ext4 -q -b 4096 /dev/mapper/sector &&
 		mount /dev/mapper/sector /mnt &&
