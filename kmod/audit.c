@@ -17,8 +17,10 @@ void vr_audit(const char *op, const char *name, u32 version, int result)
 	if (!ab)
 		return;
 	/* A KEK's name has no character that would need escaping. */
-	audit_log_format(ab, "module=vaultring op=%s kek=\"%s\" version=%u pid=%d uid=%u errno=%d res=%d",
-			 op, name, version, task_tgid_nr(current),
+	audit_log_format(ab, "module=vaultring op=%s kek=\"%s\" version=%u",
+			 op, name, version);
+	audit_log_format(ab, " pid=%d uid=%u errno=%d res=%d",
+			 task_tgid_nr(current),
 			 from_kuid(&init_user_ns, current_uid()), -result,
 			 !result);
 	audit_log_end(ab);

@@ -171,16 +171,16 @@ static int check_shares(const struct vr_envelope *env,
 		return -EKEYREJECTED;
 	}
 	if (env->threshold != 1 || env->count != 1) {
-		NL_SET_ERR_MSG(extack, "this version of the module combines one share only (threshold 1 of 1)");
+		NL_SET_ERR_MSG(extack, "this module combines one share only (1 of 1)");
 		return -EINVAL;
 	}
 	for (i = 0; i < env->count; i++) {
 		if (env->share[i].head->method != VAULTRING_METHOD_OBLIVIOUS) {
-			NL_SET_ERR_MSG(extack, "this version of the module knows the oblivious method only");
+			NL_SET_ERR_MSG(extack, "this module knows the oblivious method only");
 			return -EINVAL;
 		}
 		if (env->share[i].data_len != VAULTRING_OBLIVIOUS_DATA) {
-			NL_SET_ERR_MSG(extack, "an oblivious share's data are one point of 64 bytes");
+			NL_SET_ERR_MSG(extack, "an oblivious share has one point of 64 bytes");
 			return -EINVAL;
 		}
 	}
@@ -250,7 +250,7 @@ static int check_request(const struct vr_share_request *req,
 	if (err)
 		return err;
 	if (!vr_pins_allow_vault(fingerprint)) {
-		NL_SET_ERR_MSG(extack, "the vault's public key is not pinned; check its fingerprint and run: vaultring vault pin NAME");
+		NL_SET_ERR_MSG(extack, "vault key not pinned; try: vaultring vault pin NAME");
 		return -EACCES;
 	}
 	return 0;
@@ -276,7 +276,7 @@ static int create_share(struct vaultring_share *share, u8 index,
 	err = vr_oblivious_create(req->public_key, req->public_key_len,
 				  (u8 *)(share + 1), secret);
 	if (err) {
-		NL_SET_ERR_MSG(extack, "the vault's public key is not a point on P-256 as a DER SubjectPublicKeyInfo of 91 bytes");
+		NL_SET_ERR_MSG(extack, "not a P-256 public key in DER (SPKI, uncompressed)");
 		goto out;
 	}
 	err = derive_mask(secret, index, salt, mask);
@@ -332,7 +332,7 @@ struct vr_envelope *vr_envelope_create(const struct vr_attrs *attrs,
 	/* One share, as check_shares() says of the result. */
 	if (threshold != 1 || count != 1 ||
 	    reqs[0].method != VAULTRING_METHOD_OBLIVIOUS) {
-		NL_SET_ERR_MSG(extack, "this version of the module makes one oblivious share only (threshold 1 of 1)");
+		NL_SET_ERR_MSG(extack, "this module makes one oblivious share only");
 		return ERR_PTR(-EINVAL);
 	}
 	env = envelope_alloc(NULL, sizeof(*head) +
@@ -384,7 +384,7 @@ static int check_commitment(const u8 *master, const struct vr_envelope *env,
 
 	err = derive_id(master, id) ?: envelope_hmac(master, env, hmac);
 	if (!err && crypto_memneq(id, head->id, sizeof(id))) {
-		NL_SET_ERR_MSG(extack, "the vault's answer and the envelope give another KEK than the envelope's id");
+		NL_SET_ERR_MSG(extack, "vault and envelope do not give the envelope's KEK");
 		err = -EKEYREJECTED;
 	} else if (!err && crypto_memneq(hmac, head->hmac, sizeof(hmac))) {
 		NL_SET_ERR_MSG(extack, "the envelope has been changed");

@@ -10,6 +10,7 @@
 
 #include <crypto/aead.h>
 #include <linux/cred.h>
+#include <linux/ctype.h>
 #include <linux/err.h>
 #include <linux/hashtable.h>
 #include <linux/jhash.h>
@@ -33,12 +34,16 @@ struct workqueue_struct *vr_wq;
 
 bool vr_name_ok(const char *name)
 {
-	size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				  "abcdefghijklmnopqrstuvwxyz0123456789._-");
+	size_t len;
 
 	/* A name is also a file's name. */
-	return len && len <= VAULTRING_MAX_NAME && !name[len] &&
-	       name[0] != '.' && name[0] != '-';
+	if (name[0] == '.' || name[0] == '-')
+		return false;
+	for (len = 0; name[len]; len++)
+		if (!isascii(name[len]) ||
+		    (!isalnum(name[len]) && !strchr("._-", name[len])))
+			return false;
+	return len && len <= VAULTRING_MAX_NAME;
 }
 
 /*
@@ -347,7 +352,7 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 	spin_lock(&vr_keks_lock);
 	old = vr_kek_get_id(kek->id);
 	if (!old && kek_name_taken(kek)) {
-		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held; revoke it first");
+		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held");
 		err = -EEXIST;
 	} else if (!old) {
 		kek_start_lease(kek);

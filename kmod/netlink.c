@@ -7,195 +7,12 @@
  * and the family is there in the initial network namespace only.
  */
 
-#include <linux/bitmap.h>
 #include <linux/err.h>
 #include <linux/slab.h>
 #include <net/genetlink.h>
 
 #include "generated/netlink.h"
 #include "vr.h"
-
-static struct genl_family vr_family;
-
-/* KEKs end, with an event, until the module is gone: later than the family. */
-static DEFINE_MUTEX(vr_events_lock);
-static bool vr_events_on;		/* vr_events_lock */
-
-/*
- * Reading
- */
-
-/* Attributes that may be there more than once. */
-static bool may_repeat(int type)
-{
-	return type == VAULTRING_A_UID || type == VAULTRING_A_GID ||
-	       type == VAULTRING_A_SHARE || type == VAULTRING_A_KEK_PIN ||
-	       type == VAULTRING_A_VAULT_PIN;
-}
-
-static int check_repeats(const struct nlattr *head, int len, bool nested,
-			 struct netlink_ext_ack *extack)
-{
-	DECLARE_BITMAP(seen, VAULTRING_A_MAX + 1) = {};
-	const struct nlattr *attr;
-	int rem, type;
-
-	nla_for_each_attr(attr, head, len, rem) {
-		type = nla_type(attr);
-		if (type > VAULTRING_A_MAX || (!nested && may_repeat(type)))
-			continue;
-		if (__test_and_set_bit(type, seen)) {
-			NL_SET_ERR_MSG_ATTR(extack, attr, "this attribute is repeated");
-			return -EINVAL;
-		}
-	}
-	return 0;
-}
-
-/* Before each operation: nothing may be said twice. */
-static int vr_netlink_pre_doit(const vr_genl_op_t *op, struct sk_buff *skb,
-			       struct genl_info *info)
-{
-	return check_repeats(nlmsg_attrdata(info->nlhdr, GENL_HDRLEN),
-			     nlmsg_attrlen(info->nlhdr, GENL_HDRLEN), false,
-			     info->extack);
-}
-
-static int need(struct genl_info *info, int type)
-{
-	if (!GENL_REQ_ATTR_CHECK(info, type))
-		return 0;
-	NL_SET_ERR_MSG(info->extack, "an attribute that this needs is missing");
-	return -EINVAL;
-}
-
-static int parse_nested(struct nlattr **tb, int max, const struct nlattr *nest,
-			const struct nla_policy *policy, struct genl_info *info)
-{
-	return nla_parse_nested(tb, max, nest, policy, info->extack) ?:
-	       check_repeats(nla_data(nest), nla_len(nest), true,
-			     info->extack);
-}
-
-static u32 get_u32(struct genl_info *info, int type, u32 otherwise)
-{
-	return info->attrs[type] ? nla_get_u32(info->attrs[type]) : otherwise;
-}
-
-static u64 get_u64(struct genl_info *info, int type)
-{
-	return info->attrs[type] ? nla_get_u64(info->attrs[type]) : 0;
-}
-
-/* Call @each for every attribute of that type on the message's top level. */
-static int for_each_of(struct genl_info *info, int type,
-		       int (*each)(const struct nlattr *attr,
-				   struct genl_info *info, void *arg),
-		       void *arg)
-{
-	const struct nlattr *attr;
-	int rem, err;
-
-	nla_for_each_attr(attr, nlmsg_attrdata(info->nlhdr, GENL_HDRLEN),
-			  nlmsg_attrlen(info->nlhdr, GENL_HDRLEN), rem) {
-		err = nla_type(attr) == type ? each(attr, info, arg) : 0;
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static int add_uid(const struct nlattr *attr, struct genl_info *info, void *arg)
-{
-	struct vr_attrs *attrs = arg;
-
-	if (attrs->uids == VAULTRING_MAX_SUBJECTS) {
-		NL_SET_ERR_MSG_ATTR(info->extack, attr, "more than 8 users");
-		return -EINVAL;
-	}
-	attrs->uid[attrs->uids++] = nla_get_u32(attr);
-	return 0;
-}
-
-static int add_gid(const struct nlattr *attr, struct genl_info *info, void *arg)
-{
-	struct vr_attrs *attrs = arg;
-
-	if (attrs->gids == VAULTRING_MAX_SUBJECTS) {
-		NL_SET_ERR_MSG_ATTR(info->extack, attr, "more than 8 groups");
-		return -EINVAL;
-	}
-	attrs->gid[attrs->gids++] = nla_get_u32(attr);
-	return 0;
-}
-
-static int get_attrs(struct genl_info *info, struct vr_attrs *attrs)
-{
-	int err;
-
-	memset(attrs, 0, sizeof(*attrs));
-	err = need(info, VAULTRING_A_NAME) ?:
-	      for_each_of(info, VAULTRING_A_UID, add_uid, attrs) ?:
-	      for_each_of(info, VAULTRING_A_GID, add_gid, attrs);
-	if (err)
-		return err;
-	nla_strscpy(attrs->name, info->attrs[VAULTRING_A_NAME],
-		    sizeof(attrs->name));
-	if (!vr_name_ok(attrs->name)) {
-		NL_SET_ERR_MSG(info->extack, "a KEK's name is 1 to 63 of A-Z a-z 0-9 . _ - and begins with none of . -");
-		return -EINVAL;
-	}
-	attrs->version = get_u32(info, VAULTRING_A_VERSION, 1);
-	attrs->uses = get_u32(info, VAULTRING_A_USES, VR_USES_ALL);
-	attrs->not_before = get_u64(info, VAULTRING_A_NOT_BEFORE);
-	attrs->not_after = get_u64(info, VAULTRING_A_NOT_AFTER);
-	attrs->lease = get_u32(info, VAULTRING_A_LEASE, 0);
-	attrs->lease_end = get_u32(info, VAULTRING_A_LEASE_END,
-				   VAULTRING_LEASE_END_KEEP);
-	if (!attrs->version || !attrs->uses || (attrs->uses & ~VR_USES_ALL) ||
-	    (attrs->not_after && attrs->not_after <= attrs->not_before)) {
-		NL_SET_ERR_MSG(info->extack, "version, uses or dates make no sense");
-		return -EINVAL;
-	}
-	return 0;
-}
-
-struct share_list {
-	unsigned int count;
-	struct vr_share_request req[VAULTRING_MAX_SHARES];
-};
-
-static int add_share(const struct nlattr *attr, struct genl_info *info,
-		     void *arg)
-{
-	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1];
-	struct share_list *list = arg;
-	struct vr_share_request *req = &list->req[list->count];
-	int err;
-
-	if (list->count == VAULTRING_MAX_SHARES) {
-		NL_SET_ERR_MSG_ATTR(info->extack, attr, "more than 8 shares");
-		return -EINVAL;
-	}
-	err = parse_nested(tb, VAULTRING_A_SHARE_MAX, attr,
-			   vaultring_share_nl_policy, info);
-	if (err)
-		return err;
-	if (!tb[VAULTRING_A_SHARE_METHOD] || !tb[VAULTRING_A_SHARE_VAULT] ||
-	    !tb[VAULTRING_A_SHARE_PUBLIC_KEY] ||
-	    nla_len(tb[VAULTRING_A_SHARE_VAULT]) < 2 ||
-	    nla_len(tb[VAULTRING_A_SHARE_PUBLIC_KEY]) >
-	    VAULTRING_MAX_PUBLIC_KEY) {
-		NL_SET_ERR_MSG_ATTR(info->extack, attr, "a share needs method, vault and public-key (1024 bytes at most)");
-		return -EINVAL;
-	}
-	req->method = nla_get_u32(tb[VAULTRING_A_SHARE_METHOD]);
-	req->vault = nla_data(tb[VAULTRING_A_SHARE_VAULT]);
-	req->public_key = nla_data(tb[VAULTRING_A_SHARE_PUBLIC_KEY]);
-	req->public_key_len = nla_len(tb[VAULTRING_A_SHARE_PUBLIC_KEY]);
-	list->count++;
-	return 0;
-}
 
 /*
  * Writing
@@ -208,7 +25,7 @@ static struct sk_buff *reply_new(struct genl_info *info, u8 cmd, size_t size,
 
 	if (!msg)
 		return NULL;
-	*head = genlmsg_put_reply(msg, info, &vr_family, 0, cmd);
+	*head = genlmsg_put_reply(msg, info, &vr_genl_family, 0, cmd);
 	if (!*head) {
 		nlmsg_free(msg);
 		return NULL;
@@ -226,13 +43,6 @@ static int reply_send(struct sk_buff *msg, void *head, struct genl_info *info,
 	}
 	genlmsg_end(msg, head);
 	return genlmsg_reply(msg, info);
-}
-
-static int put_id(struct sk_buff *msg, const struct vr_kek *kek)
-{
-	return nla_put_string(msg, VAULTRING_A_NAME, kek->attrs.name) ?:
-	       nla_put_u32(msg, VAULTRING_A_VERSION, kek->attrs.version) ?:
-	       nla_put(msg, VAULTRING_A_ID, sizeof(kek->id), kek->id);
 }
 
 static int put_lease_left(struct sk_buff *msg, struct vr_kek *kek)
@@ -262,7 +72,7 @@ static int put_kek(struct sk_buff *msg, struct vr_kek *kek)
 	unsigned int i;
 	int err;
 
-	err = put_id(msg, kek) ?:
+	err = vr_netlink_put_id(msg, kek) ?:
 	      nla_put_u32(msg, VAULTRING_A_STATE, kek_state(kek)) ?:
 	      nla_put_u32(msg, VAULTRING_A_USES, attrs->uses) ?:
 	      nla_put_u64_64bit(msg, VAULTRING_A_NOT_BEFORE, attrs->not_before,
@@ -315,21 +125,22 @@ int vaultring_nl_attach_doit(struct sk_buff *skb, struct genl_info *info)
 
 int vaultring_nl_kek_create_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct share_list shares = {};
+	struct vr_share_request reqs[VAULTRING_MAX_SHARES];
+	unsigned int count;
 	struct vr_envelope *env;
 	struct vr_attrs attrs;
 	struct sk_buff *msg;
 	void *head;
 	int err;
 
-	err = get_attrs(info, &attrs) ?:
-	      need(info, VAULTRING_A_SHARE) ?:
-	      for_each_of(info, VAULTRING_A_SHARE, add_share, &shares);
+	err = vr_netlink_get_attrs(info, &attrs) ?:
+	      vr_netlink_need(info, VAULTRING_A_SHARE) ?:
+	      vr_netlink_get_shares(info, reqs, &count);
 	if (err)
 		return err;
 	env = vr_envelope_create(&attrs,
-				 get_u32(info, VAULTRING_A_THRESHOLD, 1),
-				 shares.req, shares.count, info->extack);
+				 vr_netlink_get_u32(info, VAULTRING_A_THRESHOLD, 1),
+				 reqs, count, info->extack);
 	if (IS_ERR(env))
 		return PTR_ERR(env);
 
@@ -393,7 +204,7 @@ int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
 	void *head;
 	int err;
 
-	err = need(info, VAULTRING_A_ENVELOPE);
+	err = vr_netlink_need(info, VAULTRING_A_ENVELOPE);
 	if (err)
 		return err;
 	msg = reply_new(info, VAULTRING_CMD_UNSEAL_START, NLMSG_DEFAULT_SIZE,
@@ -403,8 +214,8 @@ int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
 	if (!msg || !reply)
 		goto err_free;
 	err = vr_unseal_start(nla_data(envelope), nla_len(envelope),
-			      get_u64(info, VAULTRING_A_REQUEST),
-			      get_u32(info, VAULTRING_A_DEADLINE_MS, 0),
+			      vr_netlink_get_u64(info, VAULTRING_A_REQUEST),
+			      vr_netlink_get_u32(info, VAULTRING_A_DEADLINE_MS, 0),
 			      reply, info->extack);
 	if (err)
 		goto err_free;
@@ -422,20 +233,20 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share,
 			 struct nlattr **answer)
 {
 	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1];
-	u32 error = get_u32(info, VAULTRING_A_ERROR, 0);
+	u32 error = vr_netlink_get_u32(info, VAULTRING_A_ERROR, 0);
 	struct sk_buff *msg;
 	struct vr_kek *kek;
 	void *head;
 	int err;
 
-	err = parse_nested(tb, VAULTRING_A_SHARE_MAX, share,
-			   vaultring_share_nl_policy, info);
+	err = vr_netlink_get_nest(tb, VAULTRING_A_SHARE_MAX, share,
+				  vaultring_share_nl_policy, info);
 	if (err)
 		return err;
 	*answer = tb[VAULTRING_A_SHARE_ANSWER];
 	if (!tb[VAULTRING_A_SHARE_INDEX] || !*answer == !error ||
 	    error > MAX_ERRNO) {
-		NL_SET_ERR_MSG(info->extack, "give a share's index and either an answer or an error");
+		NL_SET_ERR_MSG(info->extack, "give the share's index and an answer or an error");
 		return -EINVAL;
 	}
 	msg = reply_new(info, VAULTRING_CMD_UNSEAL_ANSWER, NLMSG_DEFAULT_SIZE,
@@ -452,7 +263,7 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share,
 		/* The daemon's own report of an error has been taken. */
 		return error && PTR_ERR(kek) != -ENOENT ? 0 : PTR_ERR(kek);
 	}
-	err = put_id(msg, kek) ?:
+	err = vr_netlink_put_id(msg, kek) ?:
 	      nla_put_u32(msg, VAULTRING_A_STATE, kek_state(kek)) ?:
 	      put_lease_left(msg, kek);
 	vr_kek_put(kek);
@@ -464,8 +275,8 @@ int vaultring_nl_unseal_answer_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nlattr *answer = NULL;
 	int err;
 
-	err = need(info, VAULTRING_A_UNSEAL) ?:
-	      need(info, VAULTRING_A_SHARE) ?:
+	err = vr_netlink_need(info, VAULTRING_A_UNSEAL) ?:
+	      vr_netlink_need(info, VAULTRING_A_SHARE) ?:
 	      unseal_answer(info, info->attrs[VAULTRING_A_SHARE], &answer);
 	/* The skb outlives us and what a vault says is nobody's business. */
 	if (answer)
@@ -475,18 +286,18 @@ int vaultring_nl_unseal_answer_doit(struct sk_buff *skb, struct genl_info *info)
 
 int vaultring_nl_request_fail_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	u32 error = get_u32(info, VAULTRING_A_ERROR, 0);
+	u32 error = vr_netlink_get_u32(info, VAULTRING_A_ERROR, 0);
 	int err;
 
-	err = need(info, VAULTRING_A_REQUEST) ?:
-	      need(info, VAULTRING_A_ERROR);
+	err = vr_netlink_need(info, VAULTRING_A_REQUEST) ?:
+	      vr_netlink_need(info, VAULTRING_A_ERROR);
 	if (err)
 		return err;
 	if (!error || error > MAX_ERRNO) {
 		NL_SET_ERR_MSG(info->extack, "error is a positive errno");
 		return -EINVAL;
 	}
-	if (vr_upcall_fail(get_u64(info, VAULTRING_A_REQUEST), -(int)error))
+	if (vr_upcall_fail(vr_netlink_get_u64(info, VAULTRING_A_REQUEST), -(int)error))
 		return 0;
 	NL_SET_ERR_MSG(info->extack, "no such request waits");
 	return -ENOENT;
@@ -542,7 +353,7 @@ int vaultring_nl_kek_get_dumpit(struct sk_buff *skb,
 
 	while ((kek = vr_kek_get_nth(&bucket, &skip))) {
 		head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
-				   cb->nlh->nlmsg_seq, &vr_family, NLM_F_MULTI,
+				   cb->nlh->nlmsg_seq, &vr_genl_family, NLM_F_MULTI,
 				   VAULTRING_CMD_KEK_GET);
 		err = head ? put_kek(skb, kek) : -EMSGSIZE;
 		vr_kek_put(kek);
@@ -580,156 +391,23 @@ int vaultring_nl_kek_revoke_doit(struct sk_buff *skb, struct genl_info *info)
 			  nla_put_u32(msg, VAULTRING_A_TRANSFORMS, transforms));
 }
 
-static int count_one(const struct nlattr *attr, struct genl_info *info,
-		     void *arg)
-{
-	++*(unsigned int *)arg;
-	return 0;
-}
-
-static int add_vault_pin(const struct nlattr *attr, struct genl_info *info,
-			 void *arg)
-{
-	vr_pins_add_vault(arg, nla_data(attr));
-	return 0;
-}
-
-static int add_kek_pin(const struct nlattr *attr, struct genl_info *info,
-		       void *arg)
-{
-	struct nlattr *tb[VAULTRING_A_KEK_PIN_MAX + 1];
-	int err;
-
-	err = parse_nested(tb, VAULTRING_A_KEK_PIN_MAX, attr,
-			   vaultring_kek_pin_nl_policy, info);
-	if (err)
-		return err;
-	if (!tb[VAULTRING_A_KEK_PIN_NAME] || !tb[VAULTRING_A_KEK_PIN_ID] ||
-	    !vr_name_ok(nla_data(tb[VAULTRING_A_KEK_PIN_NAME]))) {
-		NL_SET_ERR_MSG_ATTR(info->extack, attr, "a pin of a KEK needs its name and its id");
-		return -EINVAL;
-	}
-	vr_pins_add_kek(arg, nla_data(tb[VAULTRING_A_KEK_PIN_NAME]),
-			nla_data(tb[VAULTRING_A_KEK_PIN_ID]));
-	return 0;
-}
-
 int vaultring_nl_pins_set_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	unsigned int vaults = 0, keks = 0;
 	struct vr_pins *pins;
-	int err;
 
-	/* The daemon has CAP_NET_ADMIN and must not choose what it is held to. */
+	/* The daemon has CAP_NET_ADMIN and must not choose what binds it. */
 	if (!netlink_capable(skb, CAP_SYS_ADMIN)) {
 		NL_SET_ERR_MSG(info->extack, "pins are set by root (CAP_SYS_ADMIN)");
 		return -EPERM;
 	}
-	for_each_of(info, VAULTRING_A_VAULT_PIN, count_one, &vaults);
-	for_each_of(info, VAULTRING_A_KEK_PIN, count_one, &keks);
-	pins = vr_pins_alloc(vaults, keks);
-	if (!pins)
-		return -ENOMEM;
-	err = for_each_of(info, VAULTRING_A_VAULT_PIN, add_vault_pin, pins) ?:
-	      for_each_of(info, VAULTRING_A_KEK_PIN, add_kek_pin, pins);
-	if (err) {
-		vr_pins_free(pins);
-		return err;
-	}
+	pins = vr_netlink_get_pins(info);
+	if (IS_ERR(pins))
+		return PTR_ERR(pins);
 	vr_pins_install(pins);
 	return 0;
 }
 
-/*
- * Messages of our own
- */
-
-/* Never blocks: -EAGAIN if the daemon does not read. */
-int vr_netlink_send_request(u32 portid, const struct vr_upcall_info *info)
-{
-	struct sk_buff *msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_NOIO);
-	void *head;
-	int err;
-
-	if (!msg)
-		return -ENOMEM;
-	head = genlmsg_put(msg, 0, 0, &vr_family, 0, VAULTRING_CMD_KEK_REQUEST);
-	err = !head ? -EMSGSIZE :
-	      nla_put_u64_64bit(msg, VAULTRING_A_REQUEST, info->request,
-				VAULTRING_A_PAD) ?:
-	      (info->name ?
-	       nla_put_string(msg, VAULTRING_A_NAME, info->name) :
-	       nla_put(msg, VAULTRING_A_ID, VAULTRING_ID_SIZE, info->id)) ?:
-	      nla_put_u32(msg, VAULTRING_A_UID_ASKING, info->uid) ?:
-	      nla_put_u32(msg, VAULTRING_A_GID_ASKING, info->gid) ?:
-	      nla_put_u32(msg, VAULTRING_A_PID, info->pid) ?:
-	      nla_put_string(msg, VAULTRING_A_COMM, info->comm) ?:
-	      nla_put_u32(msg, VAULTRING_A_DEADLINE_MS, info->deadline_ms);
-	if (err) {
-		nlmsg_free(msg);
-		return err;
-	}
-	genlmsg_end(msg, head);
-	return genlmsg_unicast(&init_net, msg, portid);
-}
-
-static struct sk_buff *event_new(u8 cmd, void **head)
-{
-	struct sk_buff *msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_NOIO);
-
-	if (!msg)
-		return NULL;
-	*head = genlmsg_put(msg, 0, 0, &vr_family, 0, cmd);
-	if (!*head) {
-		nlmsg_free(msg);
-		return NULL;
-	}
-	return msg;
-}
-
-static void event_send(struct sk_buff *msg, void *head, int err)
-{
-	if (err) {
-		nlmsg_free(msg);
-		return;
-	}
-	genlmsg_end(msg, head);
-	mutex_lock(&vr_events_lock);
-	if (vr_events_on)
-		genlmsg_multicast(&vr_family, msg, 0, VAULTRING_NLGRP_EVENTS,
-				  GFP_NOIO);
-	else
-		nlmsg_free(msg);
-	mutex_unlock(&vr_events_lock);
-}
-
-void vr_netlink_kek_event(const struct vr_kek *kek,
-			  enum vaultring_kek_state state)
-{
-	struct sk_buff *msg;
-	void *head;
-
-	msg = event_new(VAULTRING_CMD_KEK_EVENT, &head);
-	if (msg)
-		event_send(msg, head, put_id(msg, kek) ?:
-			   nla_put_u32(msg, VAULTRING_A_STATE, state));
-}
-
-void vr_netlink_refused_event(const struct vr_attrs *attrs, int error)
-{
-	struct sk_buff *msg;
-	void *head;
-
-	msg = event_new(VAULTRING_CMD_REFUSED_EVENT, &head);
-	if (msg)
-		event_send(msg, head,
-			   nla_put_string(msg, VAULTRING_A_NAME, attrs->name) ?:
-			   nla_put_u32(msg, VAULTRING_A_VERSION,
-				       attrs->version) ?:
-			   nla_put_u32(msg, VAULTRING_A_ERROR, error));
-}
-
-static struct genl_family vr_family __ro_after_init = {
+struct genl_family vr_genl_family __ro_after_init = {
 	.name		= VAULTRING_FAMILY_NAME,
 	.version	= VAULTRING_FAMILY_VERSION,
 	.maxattr	= ARRAY_SIZE(vaultring_main_nl_policy) - 1,
@@ -745,23 +423,16 @@ static struct genl_family vr_family __ro_after_init = {
 	.n_mcgrps	= ARRAY_SIZE(vaultring_nl_mcgrps),
 };
 
-static void events_switch(bool on)
-{
-	mutex_lock(&vr_events_lock);
-	vr_events_on = on;
-	mutex_unlock(&vr_events_lock);
-}
-
 int vr_netlink_init(void)
 {
-	int err = genl_register_family(&vr_family);
+	int err = genl_register_family(&vr_genl_family);
 
-	events_switch(!err);
+	vr_events_switch(!err);
 	return err;
 }
 
 void vr_netlink_exit(void)
 {
-	events_switch(false);
-	genl_unregister_family(&vr_family);
+	vr_events_switch(false);
+	genl_unregister_family(&vr_genl_family);
 }

@@ -27,7 +27,7 @@
  */
 struct vr_paes_ctx {
 	struct vr_live live;
-	struct mutex lock;
+	struct mutex lock;		/* see above */
 	struct crypto_skcipher *inner;
 	unsigned int key_len;		/* of the inner key, to overwrite it */
 	u8 use;				/* enum vaultring_use */

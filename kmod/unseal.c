@@ -220,7 +220,7 @@ struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
 		unseal_take_off(unseal);
 	mutex_unlock(&vr_unseals_lock);
 	if (!unseal) {
-		NL_SET_ERR_MSG(extack, "no such challenge: answered already, too late, or never asked");
+		NL_SET_ERR_MSG(extack, "no such challenge: answered, too late, or never asked");
 		return ERR_PTR(-ENOENT);
 	}
 

@@ -77,7 +77,7 @@ struct vr_kek {
 	struct completion drained;	/* no users are left */
 	struct completion wiped;	/* vr_kek_end() has done its work */
 	struct crypto_aead *aead;
-	struct mutex lock;
+	struct mutex lock;		/* see above */
 	struct list_head lives;
 	unsigned int live_count;
 	bool ending;			/* vr_keks_lock: someone ends it */
@@ -277,6 +277,25 @@ int vr_paes_init(void);
 void vr_paes_exit(void);
 
 /* netlink.c */
+extern struct genl_family vr_genl_family;
+int vr_netlink_init(void);
+void vr_netlink_exit(void);
+
+/* netlink_get.c */
+int vr_netlink_pre_doit(const vr_genl_op_t *op, struct sk_buff *skb,
+			struct genl_info *info);
+int vr_netlink_need(struct genl_info *info, int type);
+int vr_netlink_get_nest(struct nlattr **tb, int max, const struct nlattr *nest,
+			const struct nla_policy *policy,
+			struct genl_info *info);
+u32 vr_netlink_get_u32(struct genl_info *info, int type, u32 otherwise);
+u64 vr_netlink_get_u64(struct genl_info *info, int type);
+int vr_netlink_get_attrs(struct genl_info *info, struct vr_attrs *attrs);
+int vr_netlink_get_shares(struct genl_info *info,
+			  struct vr_share_request *reqs, unsigned int *count);
+struct vr_pins *vr_netlink_get_pins(struct genl_info *info);
+
+/* netlink_send.c */
 struct vr_upcall_info {
 	u64 request;
 	const char *name;	/* or NULL: by id */
@@ -287,10 +306,10 @@ struct vr_upcall_info {
 };
 
 int vr_netlink_send_request(u32 portid, const struct vr_upcall_info *info);
+int vr_netlink_put_id(struct sk_buff *msg, const struct vr_kek *kek);
 void vr_netlink_kek_event(const struct vr_kek *kek,
 			  enum vaultring_kek_state state);
 void vr_netlink_refused_event(const struct vr_attrs *attrs, int error);
-int vr_netlink_init(void);
-void vr_netlink_exit(void);
+void vr_events_switch(bool on);
 
 #endif /* _VAULTRING_VR_H */

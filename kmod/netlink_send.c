@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The module's own netlink messages: requests to the daemon, and events
+ *
+ * GFP_NOIO, as a task that asks may do so for a suspended disk.
+ */
+
+#include <linux/err.h>
+#include <net/genetlink.h>
+
+#include "generated/netlink.h"
+#include "vr.h"
+
+/* KEKs end, with an event, until the module is gone: later than the family. */
+static DEFINE_MUTEX(vr_events_lock);
+static bool vr_events_on;		/* vr_events_lock */
+
+/* Never blocks: -EAGAIN if the daemon does not read. */
+int vr_netlink_send_request(u32 portid, const struct vr_upcall_info *info)
+{
+	struct sk_buff *msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_NOIO);
+	void *head;
+	int err;
+
+	if (!msg)
+		return -ENOMEM;
+	head = genlmsg_put(msg, 0, 0, &vr_genl_family, 0, VAULTRING_CMD_KEK_REQUEST);
+	err = !head ? -EMSGSIZE :
+	      nla_put_u64_64bit(msg, VAULTRING_A_REQUEST, info->request,
+				VAULTRING_A_PAD) ?:
+	      (info->name ?
+	       nla_put_string(msg, VAULTRING_A_NAME, info->name) :
+	       nla_put(msg, VAULTRING_A_ID, VAULTRING_ID_SIZE, info->id)) ?:
+	      nla_put_u32(msg, VAULTRING_A_UID_ASKING, info->uid) ?:
+	      nla_put_u32(msg, VAULTRING_A_GID_ASKING, info->gid) ?:
+	      nla_put_u32(msg, VAULTRING_A_PID, info->pid) ?:
+	      nla_put_string(msg, VAULTRING_A_COMM, info->comm) ?:
+	      nla_put_u32(msg, VAULTRING_A_DEADLINE_MS, info->deadline_ms);
+	if (err) {
+		nlmsg_free(msg);
+		return err;
+	}
+	genlmsg_end(msg, head);
+	return genlmsg_unicast(&init_net, msg, portid);
+}
+
+static struct sk_buff *event_new(u8 cmd, void **head)
+{
+	struct sk_buff *msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_NOIO);
+
+	if (!msg)
+		return NULL;
+	*head = genlmsg_put(msg, 0, 0, &vr_genl_family, 0, cmd);
+	if (!*head) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+static void event_send(struct sk_buff *msg, void *head, int err)
+{
+	if (err) {
+		nlmsg_free(msg);
+		return;
+	}
+	genlmsg_end(msg, head);
+	mutex_lock(&vr_events_lock);
+	if (vr_events_on)
+		genlmsg_multicast(&vr_genl_family, msg, 0, VAULTRING_NLGRP_EVENTS,
+				  GFP_NOIO);
+	else
+		nlmsg_free(msg);
+	mutex_unlock(&vr_events_lock);
+}
+
+/* Which KEK a message is about. */
+int vr_netlink_put_id(struct sk_buff *msg, const struct vr_kek *kek)
+{
+	return nla_put_string(msg, VAULTRING_A_NAME, kek->attrs.name) ?:
+	       nla_put_u32(msg, VAULTRING_A_VERSION, kek->attrs.version) ?:
+	       nla_put(msg, VAULTRING_A_ID, sizeof(kek->id), kek->id);
+}
+
+void vr_netlink_kek_event(const struct vr_kek *kek,
+			  enum vaultring_kek_state state)
+{
+	struct sk_buff *msg;
+	void *head;
+
+	msg = event_new(VAULTRING_CMD_KEK_EVENT, &head);
+	if (msg)
+		event_send(msg, head, vr_netlink_put_id(msg, kek) ?:
+			   nla_put_u32(msg, VAULTRING_A_STATE, state));
+}
+
+void vr_netlink_refused_event(const struct vr_attrs *attrs, int error)
+{
+	struct sk_buff *msg;
+	void *head;
+
+	msg = event_new(VAULTRING_CMD_REFUSED_EVENT, &head);
+	if (msg)
+		event_send(msg, head,
+			   nla_put_string(msg, VAULTRING_A_NAME, attrs->name) ?:
+			   nla_put_u32(msg, VAULTRING_A_VERSION,
+				       attrs->version) ?:
+			   nla_put_u32(msg, VAULTRING_A_ERROR, error));
+}
+
+void vr_events_switch(bool on)
+{
+	mutex_lock(&vr_events_lock);
+	vr_events_on = on;
+	mutex_unlock(&vr_events_lock);
+}
