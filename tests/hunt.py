@@ -144,12 +144,12 @@ class Hunter:
                 for name in names:
                     self.file(os.path.join(folder, name))
         else:
-            self.file(path)
+            self.file(path, True)
 
-    def file(self, path):
+    def file(self, path, device=False):
         try:
             mode = os.lstat(path).st_mode
-            if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+            if not stat.S_ISREG(mode) and not (device and stat.S_ISBLK(mode)):
                 return
             with open(path, "rb", 0) as file:
                 self.stream(file, 0, None, f"in file {path}", "files")
