@@ -156,7 +156,9 @@ static void hand_in(struct unseal *u, struct share *s, const uint8_t *x)
 				    s->challenge->index, x, FINGERPRINT_SIZE, 0,
 				    &result);
 	if (err) {
-		snprintf(text, sizeof(text), "the kernel refused the answer of vault %s: %s",
+		snprintf(text, sizeof(text), err == -EKEYREJECTED ?
+			 "the answer of vault %s was rejected: %s; the envelope is damaged (restore it from a backup) or the vault is wrong (see: vaultring vault list)" :
+			 "the kernel refused the answer of vault %s: %s",
 			 s->challenge->vault, netlink_error(u->d->nl));
 		finish(u, err, text, NULL);
 	} else if (result.active) {
