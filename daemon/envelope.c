@@ -123,17 +123,14 @@ const char *envelope_parse(const void *data, size_t len, struct envelope *e)
 			    e);
 }
 
-bool envelope_allows(const struct envelope *e, uint32_t uid, uint32_t gid)
+bool envelope_may_allow(const struct envelope *e, uint32_t uid)
 {
 	size_t i;
 
-	if (!uid)
+	if (!uid || e->n_gids)
 		return true;
 	for (i = 0; i < e->n_uids; i++)
 		if (e->uids[i] == uid)
-			return true;
-	for (i = 0; i < e->n_gids; i++)
-		if (e->gids[i] == gid)
 			return true;
 	return false;
 }

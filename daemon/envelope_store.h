@@ -60,7 +60,10 @@ const char *store_path(struct store *store);
 
 /* NULL, or what is wrong with it; fills all but file. */
 const char *envelope_parse(const void *data, size_t len, struct envelope *e);
-/* Whether that user or group may have it unsealed; root always may. */
-bool envelope_allows(const struct envelope *e, uint32_t uid, uint32_t gid);
+/*
+ * Whether that user might be one who may have it unsealed.  Only the kernel
+ * knows all the groups of a task: if any group is listed, it has to decide.
+ */
+bool envelope_may_allow(const struct envelope *e, uint32_t uid);
 
 #endif /* VAULTRING_ENVELOPE_STORE_H */

@@ -456,8 +456,11 @@ void unseal_on_request(void *arg, const struct kek_request *r)
 		refuse(d, r, -ENOKEY, "no such envelope here");
 		return;
 	}
-	/* Nobody may make a vault busy with a KEK that is not theirs. */
-	if (!e->damage && !envelope_allows(e, r->uid, r->gid)) {
+	/*
+	 * Nobody should make a vault busy with a KEK that is not theirs.  The
+	 * kernel has the last word once it is unsealed.
+	 */
+	if (!e->damage && !envelope_may_allow(e, r->uid)) {
 		refuse(d, r, -EACCES, "not theirs to use");
 		return;
 	}

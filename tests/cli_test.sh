@@ -112,6 +112,27 @@ as_user()
 	setpriv --reuid nobody --regid nogroup --clear-groups "$@"
 }
 
+# in_groups GROUPS CMD...: a user whom the KEK does not name, in those groups.
+in_groups()
+{
+	local groups=$1
+
+	shift
+	setpriv --reuid nobody --regid nogroup --groups "$groups" "$@"
+}
+
+members_kek()
+{
+	KEKS+=(members)
+	vaultring kek create members --vault hsm --gid daemon &&
+		vaultring kek revoke members
+}
+
+ask_for_members_kek()
+{
+	in_groups "$1" keyctl session - keyctl request2 vault-kek members "" @s
+}
+
 pinned_name()
 {
 	grep -E "^kek $KEK [0-9a-f]{32}$" /etc/vaultring/pins
@@ -182,6 +203,11 @@ refused "dek new under an unknown KEK names it" "nowhere" \
 	vaultring dek new --kek nowhere --use xts -o "$WORK/y"
 refused "an unprivileged user is told who may" "root" \
 	as_user vaultring kek revoke $KEK
+ok "a KEK can be made for a group" members_kek
+refused "who is not in the group cannot have it unsealed" "denied" \
+	ask_for_members_kek nogroup
+must vaultring kek revoke members
+ok "a member by a supplementary group can" ask_for_members_kek nogroup,daemon
 ok "status works and says so when the daemon is stopped" status_when_stopped
 refused "kek create says that the daemon is stopped, and what to do" \
 	"vaultringd|daemon" says_when_stopped \
