@@ -20,6 +20,7 @@ FIXTURE(blob)
 {
 	struct soft_vault vault;
 	struct kek kek;
+	const struct mode *mode;
 	int nl;
 	uint8_t good[VAULTRING_BLOB_SIZE];
 	char words[96];
@@ -41,7 +42,8 @@ FIXTURE_SETUP(blob)
 	ASSERT_EQ(0, soft_vault_make(&self->vault));
 	ASSERT_EQ(0, pins_set(self->nl, &self->vault, NULL, NULL));
 	ASSERT_EQ(0, kek_make(self->nl, &self->vault, NULL, &self->kek));
-	ASSERT_EQ(0, dek_new(words_for(self, "xts", 512),
+	self->mode = alg_mode();
+	ASSERT_EQ(0, dek_new(words_for(self, self->mode->use, self->mode->bits),
 			     KEY_SPEC_PROCESS_KEYRING, self->good, NULL));
 }
 
@@ -91,8 +93,9 @@ TEST_F(blob, new_makes_136_bytes_in_the_documented_layout)
 	EXPECT_EQ(0, memcmp(b->magic, VAULTRING_BLOB_MAGIC, 4));
 	EXPECT_EQ(VAULTRING_BLOB_VERSION, b->version);
 	EXPECT_EQ(VAULTRING_WRAP_AES256_GCM, b->wrap);
-	EXPECT_EQ(VAULTRING_USE_XTS, b->use);
-	EXPECT_EQ(64, b->dek_len);
+	EXPECT_EQ(self->mode->bits == 512 ? VAULTRING_USE_XTS :
+		  VAULTRING_USE_CBC, b->use);
+	EXPECT_EQ(self->mode->bits / 8, b->dek_len);
 	EXPECT_EQ(0, memcmp(b->kek_id, self->kek.id, 16));
 	EXPECT_EQ(0, memcmp(b->reserved, zeros, 4));
 	EXPECT_NE(0, memcmp(b->dek_id, zeros, 16));
@@ -117,8 +120,8 @@ TEST_F_TIMEOUT(blob, every_flipped_bit_is_refused_by_setkey, 180)
 	uint8_t bad[VAULTRING_BLOB_SIZE], before[4096], after[4096];
 	int fd, bit, err;
 
-	ASSERT_EQ(0, encrypt_under("xts(paes)", self->good, before));
-	fd = alg_open("xts(paes)");
+	ASSERT_EQ(0, encrypt_under(self->mode->alg, self->good, before));
+	fd = alg_open(self->mode->alg);
 	ASSERT_GE(fd, 0);
 	for (bit = 0; bit < BITS; bit++) {
 		memcpy(bad, self->good, sizeof(bad));
@@ -129,7 +132,7 @@ TEST_F_TIMEOUT(blob, every_flipped_bit_is_refused_by_setkey, 180)
 			       err ? strerror(-err) : "accepted");
 	}
 	close(fd);
-	ASSERT_EQ(0, encrypt_under("xts(paes)", self->good, after));
+	ASSERT_EQ(0, encrypt_under(self->mode->alg, self->good, after));
 	EXPECT_EQ(0, memcmp(before, after, sizeof(after)));
 }
 
@@ -173,7 +176,7 @@ TEST_F(blob, wrong_lengths_are_refused_as_not_our_format)
 	int fd;
 
 	memcpy(longer, self->good, sizeof(self->good));
-	fd = alg_open("xts(paes)");
+	fd = alg_open(self->mode->alg);
 	ASSERT_GE(fd, 0);
 	for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		EXPECT_EQ(-EINVAL, alg_setkey(fd, longer, lengths[i]))
@@ -198,11 +201,11 @@ TEST_F(blob, all_zeros_and_all_ones_are_refused)
 	uint8_t bytes[VAULTRING_BLOB_SIZE];
 
 	memset(bytes, 0, sizeof(bytes));
-	EXPECT_EQ(-EINVAL, alg_try("xts(paes)", bytes, sizeof(bytes)));
+	EXPECT_EQ(-EINVAL, alg_try(self->mode->alg, bytes, sizeof(bytes)));
 	EXPECT_EQ(-EINVAL, dek_load(bytes, sizeof(bytes),
 				    KEY_SPEC_PROCESS_KEYRING));
 	memset(bytes, 0xff, sizeof(bytes));
-	EXPECT_EQ(-EINVAL, alg_try("xts(paes)", bytes, sizeof(bytes)));
+	EXPECT_EQ(-EINVAL, alg_try(self->mode->alg, bytes, sizeof(bytes)));
 	EXPECT_EQ(-EINVAL, dek_load(bytes, sizeof(bytes),
 				    KEY_SPEC_PROCESS_KEYRING));
 }
@@ -216,7 +219,7 @@ TEST_F(blob, wrong_magic_version_wrapping_and_reserved_bytes_are_refused)
 	for (i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
 		memcpy(bad, self->good, sizeof(bad));
 		bad[bytes[i]] += 1;
-		EXPECT_EQ(-EINVAL, alg_try("xts(paes)", bad, sizeof(bad)))
+		EXPECT_EQ(-EINVAL, alg_try(self->mode->alg, bad, sizeof(bad)))
 			TH_LOG("byte %d", bytes[i]);
 	}
 }
@@ -228,10 +231,10 @@ TEST_F(blob, a_raw_key_is_not_taken_for_a_blob)
 
 	for (i = 0; i < 64; i++)
 		raw[i] = i * 7 + 1;
-	EXPECT_EQ(-EINVAL, alg_try("xts(paes)", raw, 64));
-	EXPECT_EQ(-EINVAL, alg_try("xts(paes)", raw, 32));
-	EXPECT_EQ(-EINVAL, alg_try("cbc(paes)", raw, 32));
-	EXPECT_EQ(-EINVAL, alg_try("ctr(paes)", raw, 16));
+	for (i = 16; i <= 64; i *= 2) {
+		EXPECT_EQ(-EINVAL, alg_try(self->mode->alg, raw, i));
+		EXPECT_EQ(-EINVAL, alg_try("cbc(paes)", raw, i));
+	}
 	EXPECT_EQ(-EINVAL, dek_load(raw, 64, KEY_SPEC_PROCESS_KEYRING));
 	EXPECT_EQ(-1, add_key("vault-dek", "raw", raw, 64,
 			      KEY_SPEC_PROCESS_KEYRING));
@@ -257,11 +260,14 @@ TEST_F(blob, a_blob_opens_for_its_own_use_only)
 		ASSERT_EQ(0, dek_new(words_for(self, uses[i].use, uses[i].bits),
 				     KEY_SPEC_PROCESS_KEYRING, blob, NULL))
 			TH_LOG("use %s", uses[i].use);
-		for (j = 0; j < 3; j++)
+		for (j = 0; j < 3; j++) {
+			if (!alg_reachable(uses[j].alg))
+				continue;
 			EXPECT_EQ(i == j ? 0 : -EOPNOTSUPP,
 				  alg_try(uses[j].alg, blob, sizeof(blob)))
 				TH_LOG("a %s blob with %s", uses[i].use,
 				       uses[j].alg);
+		}
 	}
 }
 
@@ -310,8 +316,8 @@ TEST_F(blob, rewrap_changes_the_nonce_and_not_the_data_key)
 	EXPECT_NE(0, memcmp(a->nonce, b->nonce, sizeof(a->nonce)));
 	EXPECT_NE(0, memcmp(a->ciphertext, b->ciphertext, 64));
 	EXPECT_EQ(0, memcmp(a->dek_id, b->dek_id, sizeof(a->dek_id)));
-	ASSERT_EQ(0, encrypt_under("xts(paes)", self->good, first));
-	ASSERT_EQ(0, encrypt_under("xts(paes)", blob, second));
+	ASSERT_EQ(0, encrypt_under(self->mode->alg, self->good, first));
+	ASSERT_EQ(0, encrypt_under(self->mode->alg, blob, second));
 	EXPECT_EQ(0, memcmp(first, second, sizeof(first)));
 }
 
@@ -324,7 +330,7 @@ TEST_F(blob, rewrap_moves_to_the_newest_version_of_the_kek)
 	char words[96];
 	key_serial_t key;
 
-	ASSERT_EQ(0, encrypt_under("xts(paes)", self->good, first));
+	ASSERT_EQ(0, encrypt_under(self->mode->alg, self->good, first));
 	key = add_key("vault-dek", "w", self->good, sizeof(self->good),
 		      KEY_SPEC_PROCESS_KEYRING);
 	ASSERT_GT(key, 0);
@@ -333,7 +339,7 @@ TEST_F(blob, rewrap_moves_to_the_newest_version_of_the_kek)
 	ASSERT_EQ(0, keyctl_update(key, words, strlen(words)));
 	ASSERT_EQ(0, blob_of(key, blob));
 	EXPECT_EQ(0, memcmp(b->kek_id, next.id, sizeof(next.id)));
-	ASSERT_EQ(0, encrypt_under("xts(paes)", blob, second));
+	ASSERT_EQ(0, encrypt_under(self->mode->alg, blob, second));
 	EXPECT_EQ(0, memcmp(first, second, sizeof(first)));
 	kek_revoke(self->nl, &next);
 }

@@ -14,7 +14,7 @@ IMAGE=/root/hunt.img
 SPARE=/root/hunt-spare.img
 CORES=/var/tmp/hunt-cores
 CAPTURE=/var/tmp/hunt.pcap
-SWAP=/var/tmp/hunt.swap
+SWAP=/hunt.swap
 VOLUME=/mnt
 DIRECTORY=/media
 PATTERN=$(cat /proc/sys/kernel/core_pattern)
@@ -53,7 +53,7 @@ capture_netlink()
 
 make_swap()
 {
-	dd if=/dev/zero of=$SWAP bs=1M count=256 status=none &&
+	dd if=/dev/zero of=$SWAP bs=1M count=64 status=none &&
 		chmod 600 $SWAP && mkswap -q $SWAP && swapon $SWAP
 }
 
@@ -124,7 +124,7 @@ push_to_swap()
 	local group
 
 	for group in /sys/fs/cgroup/*.slice /sys/fs/cgroup/*.slice/*.service; do
-		echo 300M > "$group/memory.reclaim"
+		echo 48M > "$group/memory.reclaim"
 	done 2> /dev/null
 	awk '/^SwapTotal/ { total = $2 } /^SwapFree/ { free = $2 }
 		END { print total - free " kB of swap in use"
@@ -165,7 +165,7 @@ hunt_everywhere()
 	journalctl --flush
 	hunt "$WORK" /run /tmp /dev/shm /var/log /var/lib/vaultring \
 		/etc/vaultring /etc/cryptsetup-keys.d /var/lib/systemd \
-		/var/crash /root /var/tmp > "$WORK/report" 2>&1
+		/var/crash /root > "$WORK/report" 2>&1
 	local status=$?
 
 	cat "$WORK/report"

@@ -23,11 +23,13 @@ FIXTURE(kek)
 	uint8_t blob[VAULTRING_BLOB_SIZE];
 };
 
-static int xts_blob(const struct kek *kek, uint8_t *blob)
+static int a_blob(const struct kek *kek, uint8_t *blob)
 {
+	const struct mode *mode = alg_mode();
 	char words[96];
 
-	snprintf(words, sizeof(words), "new kek=%s use=xts bits=512", kek->name);
+	snprintf(words, sizeof(words), "new kek=%s use=%s bits=%d", kek->name,
+		 mode->use, mode->bits);
 	return dek_new(words, KEY_SPEC_PROCESS_KEYRING, blob, NULL);
 }
 
@@ -39,7 +41,7 @@ FIXTURE_SETUP(kek)
 	ASSERT_EQ(0, soft_vault_make(&self->vault));
 	ASSERT_EQ(0, pins_set(self->nl, &self->vault, NULL, NULL));
 	ASSERT_EQ(0, kek_make(self->nl, &self->vault, NULL, &self->kek));
-	ASSERT_EQ(0, xts_blob(&self->kek, self->blob));
+	ASSERT_EQ(0, a_blob(&self->kek, self->blob));
 }
 
 FIXTURE_TEARDOWN(kek)
@@ -59,7 +61,7 @@ static key_serial_t ask(const char *name)
 static int try_setkey(void *blob)
 {
 	keyctl_join_session_keyring(NULL);
-	return -alg_try("xts(paes)", blob, VAULTRING_BLOB_SIZE);
+	return -alg_try(alg_mode()->alg, blob, VAULTRING_BLOB_SIZE);
 }
 
 static int try_load(void *blob)
@@ -93,7 +95,8 @@ static int try_dm(void *blob)
 
 	hex_of(blob, VAULTRING_BLOB_SIZE, hex);
 	return run(NULL, 0, "/usr/sbin/dmsetup create t-nobody --table "
-		   "'0 8 crypt paes-xts-plain64 %s 0 /dev/vda 0'", hex);
+		   "'0 8 crypt capi:%s-plain64 %s 0 /dev/vda 0'",
+		   alg_mode()->alg, hex);
 }
 
 static int means_refused(int err)
@@ -203,7 +206,7 @@ TEST_F(kek, a_user_that_the_envelope_names_may_use_it)
 	struct kek kek;
 
 	ASSERT_EQ(0, kek_make(self->nl, &self->vault, &o, &kek));
-	ASSERT_EQ(0, xts_blob(&kek, blob));
+	ASSERT_EQ(0, a_blob(&kek, blob));
 	EXPECT_EQ(0, as_nobody(try_setkey, blob));
 	EXPECT_EQ(0, as_nobody(try_load, blob));
 	EXPECT_EQ(0, as_nobody(try_request, kek.name));
@@ -219,7 +222,7 @@ TEST_F(kek, a_user_that_the_envelope_does_not_name_may_not)
 	struct kek kek;
 
 	ASSERT_EQ(0, kek_make(self->nl, &self->vault, &o, &kek));
-	ASSERT_EQ(0, xts_blob(&kek, blob));
+	ASSERT_EQ(0, a_blob(&kek, blob));
 	EXPECT_TRUE(means_refused(as_nobody(try_setkey, blob)));
 	EXPECT_TRUE(means_refused(as_nobody(try_request, kek.name)));
 	kek_revoke(self->nl, &kek);
@@ -238,7 +241,7 @@ static int try_handed(void *arg)
 	keyctl_join_session_keyring(NULL);
 	if (keyctl_link(h->ring, KEY_SPEC_SESSION_KEYRING))
 		return 125;
-	return -alg_try("xts(paes)", h->blob, VAULTRING_BLOB_SIZE);
+	return -alg_try(alg_mode()->alg, h->blob, VAULTRING_BLOB_SIZE);
 }
 
 static key_serial_t ring_with_kek(const char *name, uint32_t kek_perm)
@@ -282,7 +285,7 @@ TEST_F(kek, possession_without_search_is_not_enough)
 TEST_F(kek, a_revoke_kills_open_transforms_for_good)
 {
 	uint8_t page[4096] = "before", out[4096], again[4096];
-	int fd = alg_open("xts(paes)"), op, fresh;
+	int fd = alg_open(alg_mode()->alg), op, fresh;
 
 	ASSERT_GE(fd, 0);
 	ASSERT_EQ(0, alg_setkey(fd, self->blob, sizeof(self->blob)));
@@ -305,7 +308,7 @@ TEST_F(kek, a_revoke_kills_open_transforms_for_good)
 	close(op);
 
 	/* The same key set anew is a new transform. */
-	fresh = alg_open("xts(paes)");
+	fresh = alg_open(alg_mode()->alg);
 	ASSERT_EQ(0, alg_setkey(fresh, self->blob, sizeof(self->blob)));
 	op = alg_op(fresh);
 	ASSERT_EQ(0, alg_crypt(op, 1, iv, page, again, sizeof(page)));
@@ -322,7 +325,7 @@ TEST_F(kek, a_revoke_counts_the_transforms_that_it_killed)
 	struct nl_msg m;
 
 	for (i = 0; i < 5; i++) {
-		fds[i] = alg_open("xts(paes)");
+		fds[i] = alg_open(alg_mode()->alg);
 		ASSERT_GE(fds[i], 0);
 		ASSERT_EQ(0, alg_setkey(fds[i], self->blob,
 					sizeof(self->blob)));
@@ -343,7 +346,7 @@ TEST_F(kek, a_key_requested_before_a_revoke_opens_nothing_after_it)
 	ASSERT_GT(key, 0);
 	ASSERT_EQ(0, keyctl_link(key, KEY_SPEC_SESSION_KEYRING));
 	ASSERT_EQ(0, kek_revoke(self->nl, &self->kek));
-	err = alg_try("xts(paes)", self->blob, sizeof(self->blob));
+	err = alg_try(alg_mode()->alg, self->blob, sizeof(self->blob));
 	EXPECT_TRUE(err == -EKEYREVOKED || err == -ENOKEY)
 		TH_LOG("%s", err ? strerror(-err) : "accepted");
 }
@@ -363,10 +366,10 @@ TEST_F(kek, an_ended_lease_refuses_new_transforms)
 	int err;
 
 	ASSERT_EQ(0, kek_make(self->nl, &self->vault, &o, &kek));
-	ASSERT_EQ(0, xts_blob(&kek, blob));
-	ASSERT_EQ(0, alg_try("xts(paes)", blob, sizeof(blob)));
+	ASSERT_EQ(0, a_blob(&kek, blob));
+	ASSERT_EQ(0, alg_try(alg_mode()->alg, blob, sizeof(blob)));
 	sleep(4);
-	err = alg_try("xts(paes)", blob, sizeof(blob));
+	err = alg_try(alg_mode()->alg, blob, sizeof(blob));
 	EXPECT_TRUE(err == -EKEYEXPIRED || err == -ENOKEY)
 		TH_LOG("%s", err ? strerror(-err) : "accepted");
 	kek_revoke(self->nl, &kek);

@@ -53,8 +53,8 @@ FIXTURE_SETUP(race)
 	ASSERT_EQ(0, soft_vault_make(&self->vault));
 	ASSERT_EQ(0, pins_set(self->nl, &self->vault, NULL, NULL));
 	ASSERT_EQ(0, kek_make(self->nl, &self->vault, NULL, &self->kek));
-	snprintf(words, sizeof(words), "new kek=%s use=xts bits=512",
-		 self->kek.name);
+	snprintf(words, sizeof(words), "new kek=%s use=%s bits=%d",
+		 self->kek.name, alg_mode()->use, alg_mode()->bits);
 	ASSERT_EQ(0, dek_new(words, KEY_SPEC_PROCESS_KEYRING, self->blob, NULL));
 }
 
@@ -68,7 +68,7 @@ FIXTURE_TEARDOWN(race)
 
 static int keyed_op(const uint8_t *blob)
 {
-	int fd = alg_open("xts(paes)"), op, err;
+	int fd = alg_open(alg_mode()->alg), op, err;
 
 	if (fd < 0)
 		return fd;
@@ -377,8 +377,8 @@ TEST_F_TIMEOUT(daemon, a_kek_and_its_transforms_outlive_the_daemon, 90)
 	char words[96];
 	int op;
 
-	snprintf(words, sizeof(words), "new kek=%s use=xts bits=512",
-		 self->name);
+	snprintf(words, sizeof(words), "new kek=%s use=%s bits=%d",
+		 self->name, alg_mode()->use, alg_mode()->bits);
 	ASSERT_EQ(0, dek_new(words, KEY_SPEC_PROCESS_KEYRING, blob, NULL));
 	op = keyed_op(blob);
 	ASSERT_GE(op, 0);

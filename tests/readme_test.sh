@@ -7,18 +7,20 @@
 # shellcheck disable=SC2086,SC2317,SC2329 # words; functions that ok runs
 . "$(dirname "$0")/lib.sh"
 
-TREE=$WORK/vaultring
+# Where it was built: compilers write that into what they make.
+TREE=/build/src
 
 tidy()
 {
 	umount /srv/data
 	vaultring luks close data
 	wipefs -aq /dev/vdb
+	rm -rf $TREE
 }
 
 unpack()
 {
-	mkdir $TREE && tar -xzf "$HERE/source.tar.gz" -C $TREE &&
+	mkdir -p $TREE && tar -xzf "$HERE/source.tar.gz" -C $TREE &&
 		[ -e $TREE/README.md ]
 }
 

@@ -64,6 +64,23 @@ int alg_open(const char *name)
 	return fd;
 }
 
+int alg_reachable(const char *name)
+{
+	int fd = alg_open(name);
+
+	if (fd >= 0)
+		close(fd);
+	return fd != -ENOENT || access("/proc/sys/crypto/af_alg_restrict", F_OK);
+}
+
+const struct mode *alg_mode(void)
+{
+	static const struct mode xts = { "xts", "xts(paes)", 512 };
+	static const struct mode cbc = { "cbc", "cbc(paes)", 256 };
+
+	return alg_reachable(xts.alg) ? &xts : &cbc;
+}
+
 int alg_setkey(int fd, const void *key, size_t len)
 {
 	return setsockopt(fd, SOL_ALG, ALG_SET_KEY, key, len) ? -errno : 0;

@@ -106,14 +106,25 @@ int kek_revoke(int nl, const struct kek *kek);
 int kek_held(int nl, const uint8_t *id);
 
 /* vr_helpers.c */
+struct mode {
+	const char *use, *alg;
+	int bits;
+};
+
 int alg_open(const char *name);
+/*
+ * From 7.3 on AF_ALG gives out synchronous ciphers only, but for cbc(paes);
+ * there the other modes are reached through dm-crypt, in sector_test.
+ */
+int alg_reachable(const char *name);
+/* The mode to test with where any will do: xts if AF_ALG reaches it. */
+const struct mode *alg_mode(void);
 int alg_setkey(int fd, const void *key, size_t len);
 int alg_op(int fd);
 int alg_crypt(int op, int encrypt, const uint8_t *iv, const void *in, void *out,
 	      size_t len);
 /* Opens a transform, sets the key and closes it: 0 or a negative errno. */
 int alg_try(const char *name, const void *key, size_t len);
-/* The same through a dm-crypt table, needs a block device. */
 int dek_new(const char *words, key_serial_t ring, uint8_t *blob,
 	    key_serial_t *key);
 int dek_load(const void *blob, size_t len, key_serial_t ring);
