@@ -100,7 +100,7 @@ static int parse_timeout(struct loading *l, const char *value, uint64_t *usec)
 static int add_setting(struct loading *l, struct vault_config *v,
 		       const char *name, const char *value)
 {
-	struct vault_setting *s = v->settings;
+	struct vault_setting *s = v->settings, *longer;
 	size_t i;
 	char *joined;
 
@@ -117,11 +117,11 @@ static int add_setting(struct loading *l, struct vault_config *v,
 		s[i].value = joined;
 		return 1;
 	}
-	s = realloc(s, (v->n_settings + 1) * sizeof(*s));
-	if (!s)
+	longer = realloc(s, (v->n_settings + 1) * sizeof(*s));
+	if (!longer)
 		return bad(l, "out of memory", name);
-	v->settings = s;
-	s += v->n_settings++;
+	v->settings = longer;
+	s = longer + v->n_settings++;
 	s->name = strdup(name);
 	s->value = strdup(value);
 	if (!s->name || !s->value)

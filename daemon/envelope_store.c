@@ -110,7 +110,7 @@ static void add_file(struct store *store, const char *file)
 	if (e->damage)
 		log_err("%s/%s: damaged, skipped: %s; restore it from a backup",
 			store->path, file, e->damage);
-	strcpy(e->name, name);
+	copy_text(e->name, sizeof(e->name), name);
 	e->version = version;
 	snprintf(e->file, sizeof(e->file), "%s", file);
 }

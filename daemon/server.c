@@ -300,10 +300,9 @@ static int client_new(struct server *s, int fd, bool root)
 		err = sd_event_add_time_relative(s->d->event, &c->timer,
 						 CLOCK_MONOTONIC, IDLE_USEC,
 						 1000000, on_idle, c);
-	if (err < 0) {
+	/* It closes the descriptor, so for the caller that is no error. */
+	if (err < 0)
 		client_free(c);
-		return 0;
-	}
 	return 0;
 }
 
@@ -337,7 +336,7 @@ int server_open(struct daemon *d, const char *path, struct server **out)
 	struct server *s;
 	int err;
 
-	if (strlen(path) >= sizeof(a.sun_path)) {
+	if (!copy_text(a.sun_path, sizeof(a.sun_path), path)) {
 		log_err("%s: too long for a socket's name", path);
 		return -ENAMETOOLONG;
 	}
@@ -345,8 +344,7 @@ int server_open(struct daemon *d, const char *path, struct server **out)
 	if (!s)
 		return -ENOMEM;
 	s->d = d;
-	strcpy(s->path, path);
-	strcpy(a.sun_path, path);
+	copy_text(s->path, sizeof(s->path), path);
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	unlink(path);
 	/* Everybody may connect; who it is decides. */
@@ -371,10 +369,14 @@ err:
 
 void server_close(struct server *s)
 {
+	struct client *c, *next;
+
 	if (!s)
 		return;
-	while (s->clients)
-		client_free(s->clients);
+	for (c = s->clients; c; c = next) {
+		next = c->next;
+		client_free(c);
+	}
 	sd_event_source_disable_unref(s->io);
 	close(s->fd);
 	unlink(s->path);

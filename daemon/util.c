@@ -67,6 +67,18 @@ bool vault_ref_ok(const char *ref)
 	return !vault_ref_split(ref, name, &key);
 }
 
+bool copy_text(char *out, size_t size, const char *text)
+{
+	size_t len = strlen(text);
+	bool fits = len < size;
+
+	if (!fits)
+		len = size - 1;
+	memcpy(out, text, len);
+	out[len] = 0;
+	return fits;
+}
+
 void hex_encode(char *out, const void *in, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";

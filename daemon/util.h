@@ -22,6 +22,9 @@ bool vault_ref_ok(const char *ref);
 /* Splits at the first colon; *key is "" without one.  name holds 64 bytes. */
 int vault_ref_split(const char *ref, char *name, const char **key);
 
+/* Always ends out with a zero; false if the text did not fit and is cut off. */
+bool copy_text(char *out, size_t size, const char *text);
+
 /* out holds 2 * len + 1 bytes. */
 void hex_encode(char *out, const void *in, size_t len);
 /* Exactly len bytes, upper or lower case; -EINVAL otherwise. */

@@ -54,7 +54,7 @@ static int connect_daemon(struct daemon_error *error)
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	strcpy(addr.sun_path, VAULTRING_SOCKET);
+	copy_text(addr.sun_path, sizeof(addr.sun_path), VAULTRING_SOCKET);
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return fd;
 	if (errno == ENOENT || errno == ECONNREFUSED)

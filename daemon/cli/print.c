@@ -44,14 +44,15 @@ int print_json(json_t *stolen)
 
 void table_row(struct table *table, ...)
 {
+	char **cells = realloc(table->cells, sizeof(char *) * TABLE_COLUMNS *
+			       (size_t)(table->rows + 1));
 	const char *cell;
 	va_list args;
 	int i = 0;
 
-	table->cells = realloc(table->cells, sizeof(char *) * TABLE_COLUMNS *
-			       (size_t)(table->rows + 1));
-	if (!table->cells)
+	if (!cells)
 		abort();
+	table->cells = cells;
 	va_start(args, table);
 	while ((cell = va_arg(args, const char *)) && i < TABLE_COLUMNS) {
 		table->cells[table->rows * TABLE_COLUMNS + i] = strdup(cell);

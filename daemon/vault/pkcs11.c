@@ -20,6 +20,7 @@
 
 #include "../log.h"
 #include "../secret.h"
+#include "../util.h"
 #include "pkcs11.h"
 
 #define PIN_MAX 255
@@ -230,8 +231,8 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 
 static int session_open(struct p11 *p)
 {
-	CK_TOKEN_INFO token;
-	CK_SLOT_ID slot;
+	CK_TOKEN_INFO token = { 0 };
+	CK_SLOT_ID slot = 0;
 	CK_RV rv;
 	int err;
 
@@ -326,7 +327,7 @@ static void token_name(struct p11 *p)
 	memcpy(p->token, info->label, len);
 	p->token[len] = 0;
 	if (!len)
-		strcpy(p->token, "any");
+		copy_text(p->token, sizeof(p->token), "any");
 }
 
 static int p11_configure(void)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../log.h"
+#include "../util.h"
 #include "pkcs11.h"
 
 #define POINT_UNCOMPRESSED	65	/* 04 || x || y */
@@ -91,12 +92,13 @@ static int find_one(struct p11 *p, CK_OBJECT_CLASS class, const char *name,
 		    CK_OBJECT_HANDLE *object)
 {
 	const char *what = class == CKO_PRIVATE_KEY ? "private" : "public";
-	CK_OBJECT_HANDLE found[FIND_MAX];
+	CK_OBJECT_HANDLE found[FIND_MAX] = { CK_INVALID_HANDLE };
 	int n = find_objects(p, class, name, found);
 
 	if (n < 0)
 		return n;
-	if (!n)
+	/* A library may also say that it found one and not say which. */
+	if (!n || found[0] == CK_INVALID_HANDLE)
 		return vault_fail(-ENOKEY, "%s has no %s half on token \"%s\"",
 				  key_text(p, name), what, p->token);
 	if (n > 1)
@@ -168,7 +170,7 @@ static int read_point(struct p11 *p, CK_OBJECT_HANDLE public,
 
 int p11_key_find(struct p11 *p, const char *name, struct p11_key **key)
 {
-	CK_OBJECT_HANDLE public;
+	CK_OBJECT_HANDLE public = CK_INVALID_HANDLE;
 	struct p11_key *k;
 	size_t i;
 	int err;
@@ -186,7 +188,7 @@ int p11_key_find(struct p11 *p, const char *name, struct p11_key **key)
 	if (p->n_keys == MAX_KEYS)
 		p->n_keys = 0;
 	k = &p->keys[p->n_keys];
-	strcpy(k->name, name);
+	copy_text(k->name, sizeof(k->name), name);
 	err = find_one(p, CKO_PRIVATE_KEY, name, &k->private);
 	if (!err)
 		err = find_one(p, CKO_PUBLIC_KEY, name, &public);
