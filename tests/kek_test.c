@@ -360,7 +360,7 @@ TEST_F(kek, revoking_what_is_not_held_gives_enokey)
 
 TEST_F(kek, an_ended_lease_refuses_new_transforms)
 {
-	struct kek_options o = { .lease = 2 };
+	struct kek_options o = { .lease = 6 };
 	uint8_t blob[VAULTRING_BLOB_SIZE];
 	struct kek kek;
 	int err;
@@ -368,7 +368,7 @@ TEST_F(kek, an_ended_lease_refuses_new_transforms)
 	ASSERT_EQ(0, kek_make(self->nl, &self->vault, &o, &kek));
 	ASSERT_EQ(0, a_blob(&kek, blob));
 	ASSERT_EQ(0, alg_try(alg_mode()->alg, blob, sizeof(blob)));
-	sleep(4);
+	sleep(8);
 	err = alg_try(alg_mode()->alg, blob, sizeof(blob));
 	EXPECT_TRUE(err == -EKEYEXPIRED || err == -ENOKEY)
 		TH_LOG("%s", err ? strerror(-err) : "accepted");

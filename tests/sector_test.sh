@@ -85,7 +85,7 @@ raw_found()
 		"0 2048 crypt capi:$use(paes)-plain64 $key 0 $DISK 4096" || return
 	echo "$TEXT" | dd of=/dev/mapper/raw bs=512 seek=77 conv=sync \
 		oflag=direct status=none || return
-	dmsetup remove raw
+	dmsetup remove --retry raw || return
 	! grep -aq "$TEXT" $DISK &&
 		sector_of "$WORK/$use.blob" $DISK $((4096 * 512)) 77 512 |
 			grep -aq "$TEXT"
