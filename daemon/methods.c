@@ -21,27 +21,6 @@ static const char *const use_names[] = {
 	[VAULTRING_USE_FSCRYPT] = "fscrypt",
 };
 
-uint32_t uses_bit(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(use_names); i++)
-		if (use_names[i] && !strcmp(name, use_names[i]))
-			return UINT32_C(1) << i;
-	return 0;
-}
-
-uint32_t uses_all(void)
-{
-	uint32_t all = 0;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(use_names); i++)
-		if (use_names[i])
-			all |= UINT32_C(1) << i;
-	return all;
-}
-
 static json_t *uses_list(uint32_t uses)
 {
 	json_t *list = json_array();
@@ -91,7 +70,8 @@ static void vault_list(struct daemon *d, struct call *call, const json_t *params
 	call_reply(call, json_pack("{s:o}", "vaults", list));
 }
 
-struct worker *find_vault(struct daemon *d, const char *ref, const char **key)
+static struct worker *find_vault(struct daemon *d, const char *ref,
+				 const char **key)
 {
 	char name[VAULTRING_MAX_VAULT + 1];
 
@@ -307,7 +287,7 @@ static const struct {
 	{ "vaultring.VaultList", vault_list },
 	{ "vaultring.VaultPublicKey", vault_public_key },
 	{ "vaultring.VaultCheck", vault_check },
-	{ "vaultring.KekCreate", kek_create },
+	{ "vaultring.KekStore", kek_store },
 	{ "vaultring.KekUnseal", kek_unseal },
 	{ "vaultring.KekList", kek_list },
 };

@@ -54,22 +54,6 @@ struct unseal_result {
 	uint64_t lease_left;
 };
 
-struct kek_spec_share {
-	const char *vault;
-	uint8_t spki[VAULTRING_MAX_PUBLIC_KEY];
-	size_t spki_len;
-};
-
-struct kek_spec {
-	const char *name;
-	uint32_t version, uses, lease, threshold;
-	enum vaultring_lease_end lease_end;
-	uint64_t not_before, not_after;
-	uint32_t uids[VAULTRING_MAX_SUBJECTS], gids[VAULTRING_MAX_SUBJECTS];
-	size_t n_uids, n_gids, n_shares;
-	struct kek_spec_share shares[VAULTRING_MAX_SHARES];
-};
-
 typedef void (*kek_request_fn)(void *arg, const struct kek_request *request);
 
 /* Logs what is wrong, such as a module that is not loaded. */
@@ -87,9 +71,6 @@ bool netlink_pending(struct netlink *nl);
 const char *netlink_error(struct netlink *nl);
 
 /* All return 0 or a negative errno of the kernel. */
-int netlink_kek_create(struct netlink *nl, const struct kek_spec *spec,
-		       uint8_t *envelope, size_t *len,
-		       uint8_t id[VAULTRING_ID_SIZE]);
 /* request 0: for nobody in particular */
 int netlink_unseal_start(struct netlink *nl, const void *envelope, size_t len,
 			 uint64_t request, uint32_t deadline_ms,

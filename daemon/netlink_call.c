@@ -18,68 +18,6 @@ static const struct nla_policy share_policy[VAULTRING_A_SHARE_MAX + 1] = {
 					    .maxlen = VAULTRING_FINGERPRINT_SIZE },
 };
 
-struct create_reply {
-	uint8_t *envelope, *id;
-	size_t *len;
-};
-
-static int on_create(struct genlmsghdr *g, struct nlattr *attrs[], void *arg)
-{
-	struct nlattr *e = attrs[VAULTRING_A_ENVELOPE], *id = attrs[VAULTRING_A_ID];
-	struct create_reply *r = arg;
-
-	(void)g;
-	if (!e || !id || nla_len(e) > VAULTRING_MAX_ENVELOPE)
-		return -EPROTO;
-	memcpy(r->envelope, nla_data(e), nla_len(e));
-	*r->len = nla_len(e);
-	memcpy(r->id, nla_data(id), VAULTRING_ID_SIZE);
-	return 0;
-}
-
-static bool put_share(struct nl_msg *msg, const struct kek_spec_share *share)
-{
-	struct nlattr *nest = nla_nest_start(msg, VAULTRING_A_SHARE | NLA_F_NESTED);
-
-	if (!nest)
-		return true;
-	if (nla_put_u32(msg, VAULTRING_A_SHARE_METHOD, VAULTRING_METHOD_OBLIVIOUS) ||
-	    nla_put_string(msg, VAULTRING_A_SHARE_VAULT, share->vault) ||
-	    nla_put(msg, VAULTRING_A_SHARE_PUBLIC_KEY, share->spki_len, share->spki))
-		return true;
-	nla_nest_end(msg, nest);
-	return false;
-}
-
-int netlink_kek_create(struct netlink *nl, const struct kek_spec *spec,
-		       uint8_t *envelope, size_t *len,
-		       uint8_t id[VAULTRING_ID_SIZE])
-{
-	struct nl_msg *msg = netlink_message(nl, VAULTRING_CMD_KEK_CREATE);
-	struct create_reply reply = { envelope, id, len };
-	size_t i;
-	bool bad;
-	int err;
-
-	*len = 0;
-	bad = !msg || nla_put_string(msg, VAULTRING_A_NAME, spec->name) ||
-	      nla_put_u32(msg, VAULTRING_A_VERSION, spec->version) ||
-	      nla_put_u32(msg, VAULTRING_A_USES, spec->uses) ||
-	      nla_put_u32(msg, VAULTRING_A_THRESHOLD, spec->threshold) ||
-	      nla_put_u32(msg, VAULTRING_A_LEASE, spec->lease) ||
-	      nla_put_u32(msg, VAULTRING_A_LEASE_END, spec->lease_end) ||
-	      nla_put_u64(msg, VAULTRING_A_NOT_BEFORE, spec->not_before) ||
-	      nla_put_u64(msg, VAULTRING_A_NOT_AFTER, spec->not_after);
-	for (i = 0; !bad && i < spec->n_uids; i++)
-		bad = nla_put_u32(msg, VAULTRING_A_UID, spec->uids[i]);
-	for (i = 0; !bad && i < spec->n_gids; i++)
-		bad = nla_put_u32(msg, VAULTRING_A_GID, spec->gids[i]);
-	for (i = 0; !bad && i < spec->n_shares; i++)
-		bad = put_share(msg, &spec->shares[i]);
-	err = netlink_call(nl, msg, bad, on_create, &reply);
-	return err ?: (*len ? 0 : -EPROTO);
-}
-
 static int take_challenge(struct nlattr *nest, struct challenge *c)
 {
 	struct nlattr *s[VAULTRING_A_SHARE_MAX + 1];

@@ -133,6 +133,24 @@ ask_for_members_kek()
 	in_groups "$1" keyctl session - keyctl request2 vault-kek members "" @s
 }
 
+# The KEK's envelope is replaced by another one of that name, as a hostile
+# daemon could: as genuine as its own, made by this kernel for this vault.
+replace_envelope()
+{
+	KEKS+=(twin)
+	vaultring kek create twin --vault hsm &&
+		cp "$(envelope_of twin)" "$WORK/twin" || return
+	forget twin
+	vaultring kek create twin --vault hsm && vaultring kek revoke twin &&
+		! cmp "$WORK/twin" "$(envelope_of twin)" &&
+		cat "$WORK/twin" > "$(envelope_of twin)"
+}
+
+nothing_pinned()
+{
+	! grep -E '^kek (unpinned|other|many|stopped) ' /etc/vaultring/pins
+}
+
 pinned_name()
 {
 	grep -E "^kek $KEK [0-9a-f]{32}$" /etc/vaultring/pins
@@ -203,6 +221,10 @@ refused "dek new under an unknown KEK names it" "nowhere" \
 	vaultring dek new --kek nowhere --use xts -o "$WORK/y"
 refused "an unprivileged user is told who may" "root" \
 	as_user vaultring kek revoke $KEK
+ok "a KEK's envelope is replaced by another one of its name" replace_envelope
+refused "it cannot be unsealed" "another KEK" vaultring kek unseal twin
+refused "and who asks is told that it is rejected" "rejected" \
+	keyctl request2 vault-kek twin "" @s
 ok "a KEK can be made for a group" members_kek
 refused "who is not in the group cannot have it unsealed" "denied" \
 	ask_for_members_kek nogroup
@@ -212,6 +234,7 @@ ok "status works and says so when the daemon is stopped" status_when_stopped
 refused "kek create says that the daemon is stopped, and what to do" \
 	"vaultringd|daemon" says_when_stopped \
 	vaultring kek create stopped --vault hsm
+ok "no KEK that was refused is pinned" nothing_pinned
 refused "output that cannot be written is an error" "write" full_device
 ok "doctor checks the set-up" doctor_runs
 refused "doctor says that the daemon is stopped, and what to do" \

@@ -204,6 +204,18 @@ CONFIG
 	vaultring vault check bad
 }
 
+create_and_fail()
+{
+	KEKS+=(kept)
+	vaultring kek create kept --vault bad
+}
+
+kept_and_pinned()
+{
+	[ -s "$(envelope_of kept)" ] &&
+		grep -E '^kek kept [0-9a-f]{32}$' /etc/vaultring/pins
+}
+
 others_work()
 {
 	local status
@@ -313,6 +325,9 @@ refused "a library that crashes costs one worker" "away|ended|died|crash" \
 ok "and the other vault works" others_work
 refused "a library that gives garbage is found out" \
 	"wrong|another|differ|match|reject|garbage" bad_library garbage
+refused "a KEK that it cannot unseal is created all the same" "kept in" \
+	create_and_fail
+ok "its envelope is kept and its id is pinned" kept_and_pinned
 ok "and the other vault works still" others_work
 ok "the disk of the envelopes is full" fill_disk
 refused "an envelope that cannot be stored is a clear error" \

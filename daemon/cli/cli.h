@@ -108,6 +108,34 @@ const char *kernel_error(void);	/* why the last call failed, in words */
 int kernel_status(struct kernel_status *status);
 json_t *kernel_keks(int *err);	/* array, or NULL and *err */
 int kernel_revoke(const char *name, uint32_t *transforms);
+
+struct public_key {
+	uint8_t spki[VAULTRING_MAX_PUBLIC_KEY];	/* DER */
+	size_t len;
+	char fingerprint[FINGERPRINT_HEX];
+};
+
+struct kek_spec {
+	const char *name;
+	uint32_t version, uses, lease, threshold;
+	enum vaultring_lease_end lease_end;
+	uint64_t not_before, not_after;		/* 0: unbounded */
+	uint32_t uids[VAULTRING_MAX_SUBJECTS], gids[VAULTRING_MAX_SUBJECTS];
+	size_t n_uids, n_gids, n_shares;
+	struct {
+		const char *vault;
+		struct public_key key;
+	} shares[VAULTRING_MAX_SHARES];
+};
+
+struct kek_made {
+	uint8_t envelope[VAULTRING_MAX_ENVELOPE];
+	size_t len;
+	char id[ID_HEX];
+};
+
+/* -EACCES: one of its public keys is not pinned. */
+int kernel_kek_create(const struct kek_spec *spec, struct kek_made *made);
 /* Borrowed from @keks, or NULL; by @name or by @id, the one that is not NULL. */
 json_t *find_kek(json_t *keks, const char *name, const char *id_hex);
 /* Have the KEK active, through the daemon if need be; says why not. */
@@ -127,14 +155,18 @@ bool pins_have_vault(const struct pins *pins, const char *fingerprint);
 bool pins_have_kek(const struct pins *pins, const char *name, char id[ID_HEX]);
 int pins_add(struct pins *pins, const char *kind, const char *name,
 	     const char *hex);
+/* Takes out all lines that pin that name to that id. */
+int pins_remove_kek(struct pins *pins, const char *name, const char *id);
 int pins_load(const struct pins *pins);
+/* cmd_kek_create.c */
+int kek_create(const struct verb *verb, int argc, char *argv[]);
 /* cmd_kek.c */
 json_t *all_keks(bool say_why);
 void print_keks(const json_t *keks);
 /* cmd_vault.c */
 void print_vaults(const json_t *vaults);
-/* Say how to trust the vault if it is not. */
-int vault_require_pin(const struct pins *pins, const char *vault);
+/* What the vault says its public key is, and its fingerprint computed here. */
+int vault_public_key(const char *vault, struct public_key *key);
 /* kernel.c, for pins_load() */
 int kernel_pins_set(const struct pins *pins);
 /* 1 and a pin, 0 at the end, -1 if the line is not one */
@@ -142,6 +174,7 @@ struct pin {
 	bool is_kek;
 	char name[VAULTRING_MAX_NAME + 1];
 	char hex[FINGERPRINT_HEX];
+	const char *start;		/* of its line */
 	int line;
 };
 int pins_next(const char **at, struct pin *pin);

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vaultring kek: make, list, unseal and revoke the keys that wrap data keys
+ * vaultring kek: list, unseal and revoke the keys that wrap data keys
  *
  * Envelopes are the daemon's to keep and vaults its to ask; what is active, and
  * ending it, is the kernel's.  So revoke works with a dead daemon.
  */
 
-#define _GNU_SOURCE
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,264 +17,6 @@ static const char *text(const json_t *object, const char *member)
 	const char *value = json_string_value(json_object_get(object, member));
 
 	return value ? value : "-";
-}
-
-/* "xts,fscrypt" onto the end of @uses */
-static const char *add_uses(json_t *uses, char *list)
-{
-	char *word, *rest;
-
-	for (word = strtok_r(list, ",", &rest); word;
-	     word = strtok_r(NULL, ",", &rest)) {
-		if (!use_number(word))
-			return "--use takes xts, cbc, ctr, gcm and fscrypt";
-		json_array_append_new(uses, json_string(word));
-	}
-	return NULL;
-}
-
-static bool parse_number(const char *arg, unsigned long max, unsigned long *n)
-{
-	char *end;
-
-	errno = 0;
-	*n = strtoul(arg, &end, 10);
-	return *arg >= '0' && *arg <= '9' && !*end && !errno && *n <= max;
-}
-
-static const char *add_uid(json_t *uids, const char *arg)
-{
-	const struct passwd *user = getpwnam(arg);
-	unsigned long id;
-
-	if (!user && !parse_number(arg, UINT32_MAX - 1, &id))
-		return "--uid: no such user";
-	json_array_append_new(uids, json_integer(user ? user->pw_uid : id));
-	return NULL;
-}
-
-static const char *add_gid(json_t *gids, const char *arg)
-{
-	const struct group *group = getgrnam(arg);
-	unsigned long id;
-
-	if (!group && !parse_number(arg, UINT32_MAX - 1, &id))
-		return "--gid: no such group";
-	json_array_append_new(gids, json_integer(group ? group->gr_gid : id));
-	return NULL;
-}
-
-static const char *set_date(json_t *params, const char *member, const char *arg)
-{
-	struct tm tm = { 0 };
-	const char *end = strptime(arg, "%Y-%m-%dT%H:%M:%S", &tm);
-
-	if (!end) {
-		memset(&tm, 0, sizeof(tm));
-		end = strptime(arg, "%Y-%m-%d", &tm);
-	}
-	if (end && *end == 'Z')
-		end++;
-	if (!end || *end)
-		return "dates look like 2030-01-31 or 2030-01-31T08:00:00 (UTC)";
-	json_object_set_new(params, member, json_integer(timegm(&tm)));
-	return NULL;
-}
-
-static const char *set_lease(json_t *params, const char *arg)
-{
-	uint64_t usec;
-
-	if (duration_parse(arg, &usec) || usec < 1000000 ||
-	    usec / 1000000 > UINT32_MAX)
-		return "--lease takes a time such as 90s, 24h or 7d";
-	json_object_set_new(params, "lease",
-			    json_integer((json_int_t)(usec / 1000000)));
-	return NULL;
-}
-
-static const char *set_lease_end(json_t *params, const char *arg)
-{
-	if (strcmp(arg, "keep") && strcmp(arg, "kill"))
-		return "--on-lease-end takes keep or kill";
-	json_object_set_new(params, "lease_end", json_string(arg));
-	return NULL;
-}
-
-static const char *set_threshold(json_t *params, const char *arg)
-{
-	unsigned long k;
-
-	if (!parse_number(arg, VAULTRING_MAX_SHARES, &k) || !k)
-		return "--threshold takes a number from 1 to 8";
-	json_object_set_new(params, "threshold", json_integer((json_int_t)k));
-	return NULL;
-}
-
-static const char *create_option(int opt, char *arg, json_t *params)
-{
-	switch (opt) {
-	case 'v':
-		if (!vault_ref_ok(arg))
-			return "--vault takes VAULT or VAULT:KEY";
-		json_array_append_new(json_object_get(params, "vaults"),
-				      json_string(arg));
-		return NULL;
-	case 'k':
-		return set_threshold(params, arg);
-	case 'u':
-		return add_uses(json_object_get(params, "uses"), arg);
-	case 'l':
-		return set_lease(params, arg);
-	case 'e':
-		return set_lease_end(params, arg);
-	case 'U':
-		return add_uid(json_object_get(params, "uids"), arg);
-	case 'G':
-		return add_gid(json_object_get(params, "gids"), arg);
-	case 'b':
-		return set_date(params, "not_before", arg);
-	default:
-		return set_date(params, "not_after", arg);
-	}
-}
-
-/* What would make the kernel refuse, said while it can be said well. */
-static int create_ready(const char *name, const json_t *vaults)
-{
-	struct pins pins;
-	char id[ID_HEX];
-	json_t *vault;
-	int err = -1;
-	size_t i;
-
-	if (pins_read(&pins, true))
-		return -1;
-	if (pins_have_kek(&pins, name, id)) {
-		say_error("kek %s: " PINS_FILE " holds this name for id %s; take "
-			  "another name, or remove that line and run: "
-			  "vaultring vault pin --load", name, id);
-		goto out;
-	}
-	json_array_foreach(vaults, i, vault)
-		if (vault_require_pin(&pins, json_string_value(vault)))
-			goto out;
-	err = pins_load(&pins);
-out:
-	pins_free(&pins);
-	return err;
-}
-
-static int pin_kek(const char *name, const char *id)
-{
-	struct pins pins;
-	char old[ID_HEX];
-	int err;
-
-	if (pins_read(&pins, true))
-		return -1;
-	if (pins_have_kek(&pins, name, old)) {
-		err = strcmp(old, id);
-		if (err)
-			say_error("kek %s: meanwhile pinned to another id, %s",
-				  name, old);
-	} else {
-		err = pins_add(&pins, "kek", name, id);
-		if (!err)
-			err = pins_load(&pins);
-	}
-	pins_free(&pins);
-	if (err)
-		say_error("kek %s: made, but not pinned to its id %s", name, id);
-	return err ? -1 : 0;
-}
-
-/*
- * The envelope can be made and its first unseal fail.  The KEK exists then, so
- * its name has to be pinned all the same.
- */
-static void pin_if_created(const char *name)
-{
-	struct daemon_error error;
-	json_t *keks = daemon_keks(&error);
-	const char *id = json_string_value(
-		json_object_get(find_kek(keks, name, NULL), "id"));
-
-	if (id && !pin_kek(name, id))
-		say_note("kek %s: pinned to its id %s", name, id);
-	json_decref(keks);
-}
-
-static int create(const char *name, json_t *params)
-{
-	struct daemon_error error;
-	const char *id;
-	json_t *reply;
-	int err;
-
-	if (create_ready(name, json_object_get(params, "vaults"))) {
-		json_decref(params);
-		return FAILED;
-	}
-	json_object_set_new(params, "name", json_string(name));
-	reply = daemon_try("vaultring.KekCreate", params, &error);
-	if (!reply) {
-		say_error("%s", error.message);
-		if (error.err != EEXIST)
-			pin_if_created(name);
-		return FAILED;
-	}
-	id = json_string_value(json_object_get(reply, "id"));
-	err = !id || pin_kek(name, id);
-	if (!err)
-		printf("kek %s: made, unsealed and pinned\nid       %s\n"
-		       "envelope %s (no secret in it: back it up)\n", name, id,
-		       text(reply, "envelope"));
-	json_decref(reply);
-	return err ? FAILED : DONE;
-}
-
-static int kek_create(const struct verb *verb, int argc, char *argv[])
-{
-	static const struct option options[] = {
-		{ "vault", required_argument, NULL, 'v' },
-		{ "threshold", required_argument, NULL, 'k' },
-		{ "use", required_argument, NULL, 'u' },
-		{ "lease", required_argument, NULL, 'l' },
-		{ "on-lease-end", required_argument, NULL, 'e' },
-		{ "uid", required_argument, NULL, 'U' },
-		{ "gid", required_argument, NULL, 'G' },
-		{ "not-before", required_argument, NULL, 'b' },
-		{ "not-after", required_argument, NULL, 'a' },
-		{ "help", no_argument, NULL, 'h' }, { 0 }
-	};
-	json_t *params = json_pack("{s:[], s:i, s:[], s:[], s:[]}", "vaults",
-				   "threshold", 1, "uses", "uids", "gids");
-	const char *why = NULL;
-	int opt, status;
-
-	while (!why && (opt = verb_getopt(verb, argc, argv, options))) {
-		if (!strchr("vkuleUGba", opt)) {
-			json_decref(params);
-			return verb_option_exit(verb, opt);
-		}
-		why = create_option(opt, optarg, params);
-	}
-	if (!why && optind + 1 != argc)
-		why = "give one name";
-	if (!why && !name_ok(argv[optind]))
-		why = "a name has 1 to 63 of A-Z a-z 0-9 . _ -";
-	if (!why && !json_array_size(json_object_get(params, "vaults")))
-		why = "give a vault with --vault";
-	if (why || !need_root(verb)) {
-		status = why ? verb_usage(verb, "%s", why) : FAILED;
-		json_decref(params);
-		return status;
-	}
-	/* No --use is every use: the daemon's default. */
-	if (!json_array_size(json_object_get(params, "uses")))
-		json_object_del(params, "uses");
-	return create(argv[optind], params);
 }
 
 /*
@@ -531,14 +270,17 @@ static int kek_revoke(const struct verb *verb, int argc, char *argv[])
 
 const struct verb verb_kek[] = {
 	{ "create", kek_create, "NAME --vault VAULT[:KEY] [OPTION...]",
-	  "make a KEK, unseal it and pin its id",
-	  "      --vault VAULT[:KEY]     where its shares live; repeated\n"
-	  "      --threshold K           how many of them an unseal needs (1)\n"
+	  "have the kernel make a KEK, pin its id, store and unseal it",
+	  "      --vault VAULT[:KEY]     the vault that guards it; this version of\n"
+	  "                              the module takes one\n"
+	  "      --threshold K           how many vaults an unseal needs (1)\n"
 	  "      --use USE[,USE...]      xts, cbc, ctr, gcm, fscrypt (all)\n"
 	  "      --lease TIME            unsealed for at most that long\n"
 	  "      --on-lease-end ACTION   keep or kill what is open (keep)\n"
 	  "      --uid USER --gid GROUP  who besides root may use it; repeated\n"
-	  "      --not-before DATE --not-after DATE  (UTC)\n", NULL, NULL },
+	  "      --not-before DATE --not-after DATE\n"
+	  "                              2030-01-31 or 2030-01-31T08:00:00, UTC\n",
+	  NULL, NULL },
 	{ "list", kek_list, "[--json]", "KEKs, sealed and active",
 	  "      --json  for programs\n", NULL, NULL },
 	{ "show", kek_show, "NAME [--json]", "all about one KEK",

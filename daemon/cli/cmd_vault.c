@@ -131,67 +131,53 @@ static int vault_check(const struct verb *verb, int argc, char *argv[])
 	return DONE;
 }
 
-/* The fingerprint of what the vault says its public key is, computed here. */
-static int vault_fingerprint(const char *vault, char fingerprint[FINGERPRINT_HEX])
+int vault_public_key(const char *vault, struct public_key *key)
 {
-	uint8_t spki[VAULTRING_MAX_PUBLIC_KEY], hash[FINGERPRINT_SIZE];
+	uint8_t hash[FINGERPRINT_SIZE];
 	const char *hex;
 	json_t *reply;
-	ssize_t len = -1;
+	ssize_t len;
 
+	memset(key, 0, sizeof(*key));
 	reply = daemon_call("vaultring.VaultPublicKey",
 			    json_pack("{s:s}", "vault", vault));
 	if (!reply)
 		return -1;
 	hex = json_string_value(json_object_get(reply, "spki"));
-	if (hex)
-		len = hex_decode_any(hex, spki, sizeof(spki));
+	len = hex ? hex_decode_any(hex, key->spki, sizeof(key->spki)) : -1;
 	json_decref(reply);
-	if (len <= 0 || sha256(spki, (size_t)len, hash)) {
+	if (len <= 0 || sha256(key->spki, (size_t)len, hash)) {
 		say_error("vault %s: the daemon's answer holds no public key",
 			  vault);
 		return -1;
 	}
-	hex_encode(fingerprint, hash, sizeof(hash));
+	key->len = (size_t)len;
+	hex_encode(key->fingerprint, hash, sizeof(hash));
 	return 0;
-}
-
-int vault_require_pin(const struct pins *pins, const char *vault)
-{
-	char fingerprint[FINGERPRINT_HEX];
-
-	if (vault_fingerprint(vault, fingerprint))
-		return -1;
-	if (pins_have_vault(pins, fingerprint))
-		return 0;
-	say_error("vault %s: its public key is not trusted on this machine yet "
-		  "(SHA-256 %s); if it is the right one: vaultring vault pin %s",
-		  vault, fingerprint, vault);
-	return -1;
 }
 
 static int pin_vault(const char *vault, const char *expected)
 {
-	char fingerprint[FINGERPRINT_HEX];
+	struct public_key key;
 	struct pins pins;
 	bool known;
 	int err;
 
 	if (pins_read(&pins, true))
 		return FAILED;
-	err = vault_fingerprint(vault, fingerprint);
+	err = vault_public_key(vault, &key);
 	if (err)
 		goto out;
-	printf("vault %s\nfingerprint %s\n", vault, fingerprint);
-	if (expected && strcasecmp(expected, fingerprint)) {
+	printf("vault %s\nfingerprint %s\n", vault, key.fingerprint);
+	if (expected && strcasecmp(expected, key.fingerprint)) {
 		say_error("vault %s: this is not the expected fingerprint; "
 			  "somebody else's key?  Nothing was changed", vault);
 		err = -1;
 		goto out;
 	}
-	known = pins_have_vault(&pins, fingerprint);
+	known = pins_have_vault(&pins, key.fingerprint);
 	if (!known)
-		err = pins_add(&pins, "vault", vault, fingerprint);
+		err = pins_add(&pins, "vault", vault, key.fingerprint);
 	if (!err)
 		err = pins_load(&pins);
 	if (!err)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The module's netlink family, for what must work without the daemon: the
- * state of KEKs, revoking them, and the pins
+ * The module's netlink family, for what must work without the daemon or without
+ * trusting it: the state of KEKs, making and revoking them, and the pins
  */
 
 #include <errno.h>
@@ -248,6 +248,78 @@ int kernel_revoke(const char *name, uint32_t *transforms)
 	return err;
 }
 
+static void take_made(struct nlattr **attrs, void *arg)
+{
+	struct nlattr *envelope = attrs[VAULTRING_A_ENVELOPE];
+	struct nlattr *id = attrs[VAULTRING_A_ID];
+	struct kek_made *made = arg;
+
+	if (!envelope || !id || nla_len(id) != VAULTRING_ID_SIZE ||
+	    nla_len(envelope) > (int)sizeof(made->envelope))
+		return;
+	made->len = (size_t)nla_len(envelope);
+	memcpy(made->envelope, nla_data(envelope), made->len);
+	hex_encode(made->id, nla_data(id), VAULTRING_ID_SIZE);
+}
+
+static int put_share(struct nl_msg *msg, const char *vault,
+		     const struct public_key *key)
+{
+	struct nlattr *nest = nla_nest_start(msg, VAULTRING_A_SHARE | NLA_F_NESTED);
+	int err;
+
+	if (!nest)
+		return -ENOMEM;
+	err = nla_put_u32(msg, VAULTRING_A_SHARE_METHOD,
+			  VAULTRING_METHOD_OBLIVIOUS) ?:
+	      nla_put_string(msg, VAULTRING_A_SHARE_VAULT, vault) ?:
+	      nla_put(msg, VAULTRING_A_SHARE_PUBLIC_KEY, (int)key->len,
+		      key->spki);
+	nla_nest_end(msg, nest);
+	return err;
+}
+
+static int put_kek(struct nl_msg *msg, const struct kek_spec *spec)
+{
+	size_t i;
+	int err;
+
+	err = nla_put_string(msg, VAULTRING_A_NAME, spec->name) ?:
+	      nla_put_u32(msg, VAULTRING_A_VERSION, spec->version) ?:
+	      nla_put_u32(msg, VAULTRING_A_USES, spec->uses) ?:
+	      nla_put_u32(msg, VAULTRING_A_THRESHOLD, spec->threshold) ?:
+	      nla_put_u32(msg, VAULTRING_A_LEASE, spec->lease) ?:
+	      nla_put_u32(msg, VAULTRING_A_LEASE_END, spec->lease_end) ?:
+	      nla_put_u64(msg, VAULTRING_A_NOT_BEFORE, spec->not_before) ?:
+	      nla_put_u64(msg, VAULTRING_A_NOT_AFTER, spec->not_after);
+	for (i = 0; !err && i < spec->n_uids; i++)
+		err = nla_put_u32(msg, VAULTRING_A_UID, spec->uids[i]);
+	for (i = 0; !err && i < spec->n_gids; i++)
+		err = nla_put_u32(msg, VAULTRING_A_GID, spec->gids[i]);
+	for (i = 0; !err && i < spec->n_shares; i++)
+		err = put_share(msg, spec->shares[i].vault,
+				&spec->shares[i].key);
+	return err;
+}
+
+int kernel_kek_create(const struct kek_spec *spec, struct kek_made *made)
+{
+	struct exchange exchange = { .valid = take_made, .arg = made };
+	int err;
+
+	memset(made, 0, sizeof(*made));
+	err = start(&exchange, VAULTRING_CMD_KEK_CREATE, 0);
+	if (!err && put_kek(exchange.msg, spec))
+		err = set_error(-EMSGSIZE, "its description is too long");
+	if (!err)
+		err = finish(&exchange);
+	drop(&exchange);
+	if (!err && !made->len)
+		err = set_error(-EPROTO, "the module's answer holds no envelope; "
+				"are module and tools of the same version?");
+	return err;
+}
+
 static int put_pin(struct nl_msg *msg, const struct pin *pin)
 {
 	uint8_t bytes[VAULTRING_FINGERPRINT_SIZE];
@@ -274,7 +346,7 @@ int kernel_pins_set(const struct pins *pins)
 {
 	struct exchange exchange = { 0 };
 	const char *at = pins->text;
-	struct pin pin;
+	struct pin pin = { 0 };
 	int err = start(&exchange, VAULTRING_CMD_PINS_SET, 0);
 
 	while (!err && pins_next(&at, &pin) > 0)

@@ -62,7 +62,7 @@ static int parse_line(char *line, struct pin *pin)
 	if (!(pin->is_kek ? name_ok(name) : vault_ref_ok(name)) ||
 	    hex_decode(hex, bytes, size))
 		return -1;
-	strcpy(pin->name, name);
+	copy_text(pin->name, sizeof(pin->name), name);
 	for (i = 0; hex[i]; i++)
 		pin->hex[i] = hex[i] | ('A' <= hex[i] && hex[i] <= 'F' ? 32 : 0);
 	pin->hex[i] = 0;
@@ -77,6 +77,7 @@ int pins_next(const char **at, struct pin *pin)
 		size_t len = strcspn(*at, "\n");
 		int found = -1;
 
+		pin->start = *at;
 		pin->line++;
 		if (len < sizeof(line)) {
 			memcpy(line, *at, len);
@@ -194,6 +195,21 @@ static int write_file(const char *text)
 	return err;
 }
 
+/* The file is that text from now on, or as before; takes the text. */
+static int replace(struct pins *pins, char *text)
+{
+	int err = write_file(text);
+
+	if (err) {
+		say_error(PINS_FILE ": %s", strerror(-err));
+		free(text);
+		return err;
+	}
+	free(pins->text);
+	pins->text = text;
+	return 0;
+}
+
 int pins_add(struct pins *pins, const char *kind, const char *name,
 	     const char *hex)
 {
@@ -205,19 +221,40 @@ int pins_add(struct pins *pins, const char *kind, const char *name,
 		     len && pins->text[len - 1] != '\n' ? "\n" : "", kind, name,
 		     hex) < 0)
 		return -ENOMEM;
-	err = write_file(text);
-	if (err) {
-		say_error(PINS_FILE ": %s", strerror(-err));
-		free(text);
+	err = replace(pins, text);
+	if (err)
 		return err;
-	}
-	free(pins->text);
-	pins->text = text;
 	if (!strcmp(kind, "kek"))
 		pins->keks++;
 	else
 		pins->vaults++;
 	return 0;
+}
+
+int pins_remove_kek(struct pins *pins, const char *name, const char *id)
+{
+	const char *at = pins->text, *from = at;
+	size_t len, kept = 0, removed = 0;
+	struct pin pin = { 0 };
+	char *text = malloc(strlen(at) + 1);
+	int err;
+
+	if (!text)
+		return -ENOMEM;
+	while (pins_next(&at, &pin) > 0) {
+		if (!pin.is_kek || strcmp(pin.name, name) || strcmp(pin.hex, id))
+			continue;
+		len = (size_t)(pin.start - from);
+		memcpy(text + kept, from, len);
+		kept += len;
+		from = at;
+		removed++;
+	}
+	copy_text(text + kept, strlen(from) + 1, from);
+	err = replace(pins, text);
+	if (!err)
+		pins->keks -= removed;
+	return err;
 }
 
 int pins_load(const struct pins *pins)
