@@ -53,12 +53,19 @@ wait_for_daemon()
 	done
 }
 
+# More often than systemd lets a unit start without being told.
+restart_daemon()
+{
+	systemctl reset-failed vaultringd
+	systemctl restart vaultringd
+}
+
 restart_loses_nothing()
 {
 	local before
 
 	before=$(envelopes_sum)
-	systemctl restart vaultringd && active &&
+	restart_daemon && active &&
 		[ "$before" = "$(envelopes_sum)" ] && vaultring kek list &&
 		vaultring kek list | grep -q $KEK
 }
@@ -119,7 +126,7 @@ wrong_pin()
 {
 	cat $PIN_FILE > "$WORK/pin"
 	set_pin 00000000
-	systemctl restart vaultringd
+	restart_daemon
 	fresh_unseal $KEK
 }
 
@@ -200,7 +207,7 @@ uri = pkcs11:token=vaultring;object=root?module-path=$(bad_module "$1")
 pin-source = $PIN_FILE
 timeout = 3s
 CONFIG
-	systemctl restart vaultringd
+	restart_daemon
 	vaultring vault check bad
 }
 
@@ -223,7 +230,7 @@ others_work()
 	active && fresh_unseal $KEK
 	status=$?
 	cat "$WORK/conf" > $CONF
-	systemctl restart vaultringd
+	restart_daemon
 	return $status
 }
 
@@ -235,7 +242,7 @@ fill_disk()
 	cp -p $ENVELOPES/*.env "$WORK/"
 	mount -t tmpfs -o "size=64k,mode=0700,uid=$owner,gid=$(id -g vaultring)" \
 		tmpfs $ENVELOPES && cp -p "$WORK/"*.env $ENVELOPES/ || return
-	systemctl restart vaultringd || return
+	restart_daemon || return
 	dd if=/dev/zero of=$ENVELOPES/fill bs=4k > /dev/null 2>&1
 	df $ENVELOPES
 	[ "$(df --output=avail $ENVELOPES | tail -n 1)" -eq 0 ]
@@ -270,7 +277,7 @@ damaged_file()
 {
 	head -c 300 /dev/urandom > $ENVELOPES/damaged@1.env
 	chown vaultring: $ENVELOPES/damaged@1.env
-	systemctl restart vaultringd && vaultring kek list &&
+	restart_daemon && vaultring kek list &&
 		vaultring kek list | grep -q $KEK &&
 		journalctl -q -b -u vaultringd | grep damaged@1.env &&
 		[ -s $ENVELOPES/damaged@1.env ]
@@ -287,11 +294,11 @@ flipped_bit()
 with open(sys.argv[1], "r+b") as f:
     f.seek(170); b = f.read(1); f.seek(170); f.write(bytes([b[0] ^ 4]))' \
 		"$file"
-	systemctl restart vaultringd
+	restart_daemon
 	fresh_unseal $KEK
 	status=$?
 	cat "$WORK/kept" > "$file"
-	systemctl restart vaultringd
+	restart_daemon
 	return $status
 }
 
