@@ -29,11 +29,13 @@ format()
 			--key-file /etc/hostname /root/d
 }
 
-# cryptsetup before 2.7 takes no volume key from a keyring.
+# cryptsetup before 2.7 takes no volume key from a keyring, and without a keyslot
+# does not know the key's size.
 open_volume()
 {
 	if kernel_is 6.1; then
-		cryptsetup open --volume-key-file /root/b /root/d x
+		cryptsetup open --key-size 1088 --volume-key-file /root/b \
+			/root/d x
 	else
 		cryptsetup open --volume-key-keyring %vault-dek:disk0 /root/d x
 	fi
