@@ -358,6 +358,14 @@ static int start_with_kernel(struct unseal *u, uint64_t request,
 	return err < 0 ? err : 0;
 }
 
+/* Ends what has only just begun, for one waiter that needs no answer. */
+static void drop(struct unseal *u)
+{
+	unlink_unseal(u);
+	free(u->waiters);
+	free(u);
+}
+
 static struct unseal *find_unseal(struct daemon *d, const struct envelope *e)
 {
 	struct unseal *u;
@@ -394,7 +402,10 @@ static void begin(struct daemon *d, const struct envelope *e, struct waiter *w,
 	u->next = d->unseals;
 	d->unseals = u;
 	err = start_with_kernel(u, w->request, left_ms, text, sizeof(text));
-	if (err)
+	/* Nobody waits any more: the KEK came, or the task went. */
+	if (err == -ENOENT && w->request)
+		drop(u);
+	else if (err)
 		finish(u, err, text, NULL);
 	else
 		ask_next(u);

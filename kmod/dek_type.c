@@ -6,7 +6,7 @@
  * may read the blob back.  The data key inside works through the crypto API but
  * has no way out, so a vault-dek is safe to keep in any keyring and any file.
  *
- *	new kek=NAME use=xts|cbc|ctr|gcm|fscrypt [bits=N] [provision=DESC]
+ *	new kek=NAME use=xts|cbc|ctr|gcm|fscrypt [bits=N]
  *	load HEX [provision=DESC]
  *	the blob itself, 136 bytes
  *	rewrap kek=NAME			(keyctl update)
@@ -20,7 +20,6 @@
 #include <linux/key-type.h>
 #include <linux/keyctl.h>
 #include <linux/random.h>
-#include <linux/rcupdate.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <uapi/linux/fscrypt.h>
@@ -29,9 +28,8 @@
 
 #define VR_TEXT_MAX	1024
 
-/* A key's payload; replaced as a whole, read under key->sem or RCU. */
+/* A key's payload; replaced as a whole, read under key->sem. */
 struct vr_dek {
-	struct rcu_head rcu;
 	struct vaultring_blob blob;
 };
 
@@ -104,37 +102,91 @@ static int parse_options(struct vr_dek_args *args, char *text)
  */
 
 /*
+ * The type fscrypt-provisioning, NULL without CONFIG_FS_ENCRYPTION.  It is built
+ * in and stays.
+ *
+ * key_create_or_update() would look it up by name each time, under a semaphore
+ * that add_key(2) already holds for ->preparse: with a writer in between, for
+ * ever.  So one key made at load tells.
+ */
+static struct key_type *vr_fscrypt_type;
+
+static int find_fscrypt_type(void)
+{
+	struct {
+		struct fscrypt_provisioning_key_payload head;
+		u8 raw[VAULTRING_DEK_MAX];
+	} dummy = { .head.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER };
+	struct key *ring;
+	key_ref_t key;
+
+	ring = keyring_alloc(".vaultring", GLOBAL_ROOT_UID, GLOBAL_ROOT_GID,
+			     current_cred(), KEY_POS_ALL,
+			     KEY_ALLOC_NOT_IN_QUOTA, NULL, NULL);
+	if (IS_ERR(ring))
+		return PTR_ERR(ring);
+	key = key_create_or_update(make_key_ref(ring, true),
+				   "fscrypt-provisioning", "vaultring",
+				   &dummy, sizeof(dummy), KEY_POS_ALL,
+				   KEY_ALLOC_NOT_IN_QUOTA);
+	if (!IS_ERR(key)) {
+		vr_fscrypt_type = key_ref_to_ptr(key)->type;
+		key_ref_put(key);
+	}
+	key_put(ring);
+	return 0;
+}
+
+static int provision_in(struct key *ring, const char *desc, const void *payload,
+			size_t len)
+{
+	const struct cred *cred = current_cred();
+	struct key *key;
+	int err;
+
+	key = key_alloc(vr_fscrypt_type, desc, cred->fsuid, cred->fsgid, cred,
+			KEY_POS_VIEW | KEY_POS_SEARCH | KEY_POS_LINK |
+			KEY_POS_SETATTR | KEY_USR_VIEW,
+			KEY_ALLOC_IN_QUOTA, NULL);
+	if (IS_ERR(key))
+		return PTR_ERR(key);
+	err = key_instantiate_and_link(key, payload, len, ring, NULL);
+	key_put(key);
+	return err;
+}
+
+/*
  * Hand the DEK to fscrypt.  From here the key belongs to fscrypt: revoking the
  * KEK does not reach it, removing it from the file system does.
+ *
+ * -ENOKEY: the task has no session keyring of its own, and making one would
+ * replace the credentials that add_key(2) goes on to use.
  */
 static int provision(const char *desc, const struct vr_secret *dek)
 {
+	const struct key *session = current_cred()->session_keyring;
 	struct fscrypt_provisioning_key_payload *payload;
 	size_t len = sizeof(*payload) + dek->len;
-	key_ref_t ring, key;
-	int err = 0;
+	key_ref_t ring;
+	int err;
 
+	if (!vr_fscrypt_type)
+		return -EOPNOTSUPP;
+	if (!session || test_bit(KEY_FLAG_UID_KEYRING, &session->flags))
+		return -ENOKEY;
+	ring = lookup_user_key(KEY_SPEC_SESSION_KEYRING, 0, KEY_NEED_WRITE);
+	if (IS_ERR(ring))
+		return PTR_ERR(ring);
 	payload = kzalloc(len, GFP_KERNEL);
-	if (!payload)
-		return -ENOMEM;
-	payload->type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER;
-	memcpy(payload->raw, dek->data, dek->len);
-
-	ring = lookup_user_key(KEY_SPEC_SESSION_KEYRING, KEY_LOOKUP_CREATE,
-			       KEY_NEED_WRITE);
-	if (IS_ERR(ring)) {
-		err = PTR_ERR(ring);
-		goto out;
+	if (payload) {
+		payload->type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER;
+		memcpy(payload->raw, dek->data, dek->len);
+		err = provision_in(key_ref_to_ptr(ring), desc, payload, len);
+		kfree_sensitive(payload);
+	} else {
+		err = -ENOMEM;
 	}
-	key = key_create_or_update(ring, "fscrypt-provisioning", desc, payload,
-				   len, KEY_PERM_UNDEF, KEY_ALLOC_IN_QUOTA);
-	if (IS_ERR(key))
-		err = PTR_ERR(key);
-	else
-		key_ref_put(key);
 	key_ref_put(ring);
-out:
-	kfree_sensitive(payload);
 	return err;
 }
 
@@ -159,17 +211,15 @@ static int dek_new(const struct vr_dek_args *args, struct vaultring_blob *blob)
 	struct vr_kek *kek;
 	int err;
 
-	if (!args->kek || !args->use || args->bits % 8 ||
+	/* Not provisioned: its blob, not stored yet, could still be lost. */
+	if (!args->kek || !args->use || args->provision || args->bits % 8 ||
 	    !vr_use_bits_ok(args->use, args->bits))
 		return -EINVAL;
-	if (args->provision && args->use != VAULTRING_USE_FSCRYPT)
-		return -EOPNOTSUPP;
 	kek = vr_kek_request_name(args->kek);
 	if (IS_ERR(kek))
 		return PTR_ERR(kek);
 	err = get_random_bytes_wait(dek.data, dek.len) ?:
-	      vr_blob_seal(kek, args->use, NULL, &dek, blob) ?:
-	      maybe_provision(args, args->use, &dek);
+	      vr_blob_seal(kek, args->use, NULL, &dek, blob);
 	vr_secret_wipe(&dek);
 	vr_kek_put(kek);
 	return err;
@@ -351,6 +401,9 @@ static int vr_dek_update(struct key *key, struct key_preparsed_payload *prep)
 	struct vr_dek *old = dereference_key_locked(key);
 	struct vr_dek *new = prep->payload.data[0];
 
+	/* /sbin/request-key may have left a negative one of this type. */
+	if (key_is_negative(key))
+		return -ENOKEY;
 	if (!new) {
 		new = rewrapped(old, prep->payload.data[1]);
 		if (IS_ERR(new))
@@ -361,7 +414,7 @@ static int vr_dek_update(struct key *key, struct key_preparsed_payload *prep)
 	}
 	prep->payload.data[0] = NULL;
 	rcu_assign_keypointer(key, new);
-	kfree_rcu(old, rcu);
+	kfree(old);
 	return 0;
 }
 
@@ -370,19 +423,10 @@ static void vr_dek_destroy(struct key *key)
 	kfree(key->payload.data[0]);
 }
 
+/* No look at the payload: a type that goes away overwrites it. */
 static void vr_dek_describe(const struct key *key, struct seq_file *m)
 {
-	const struct vr_dek *dek;
-
 	seq_puts(m, key->description);
-	if (!key_is_positive(key))
-		return;
-	rcu_read_lock();
-	dek = rcu_dereference(key->payload.rcu_data0);
-	if (dek)
-		seq_printf(m, ": %s %u", vr_use_name(dek->blob.use),
-			   dek->blob.dek_len * 8);
-	rcu_read_unlock();
 }
 
 /* Gives out the blob; there is no code path here that holds the key. */
@@ -408,7 +452,7 @@ static struct key_type vr_dek_type = {
 
 int vr_dek_type_init(void)
 {
-	return register_key_type(&vr_dek_type);
+	return find_fscrypt_type() ?: register_key_type(&vr_dek_type);
 }
 
 void vr_dek_type_exit(void)

@@ -275,11 +275,11 @@ static int create_share(struct vaultring_share *share, u8 index,
 
 	err = vr_oblivious_create(req->public_key, req->public_key_len,
 				  (u8 *)(share + 1), secret);
-	if (err) {
+	if (err == -EKEYREJECTED) {
 		NL_SET_ERR_MSG(extack, "not a P-256 public key in DER (SPKI, uncompressed)");
 		goto out;
 	}
-	err = derive_mask(secret, index, salt, mask);
+	err = err ?: derive_mask(secret, index, salt, mask);
 	if (!err)
 		crypto_xor_cpy(share->masked, part, mask, VR_SECRET_SIZE);
 out:

@@ -22,8 +22,11 @@
 #include "vr.h"
 
 #define VR_KEK_HASH_BITS	10
-/* A timer of jiffies cannot wait for years; look again after this long. */
-#define VR_LEASE_LOOK_S		(24 * 60 * 60)
+/*
+ * Timers stand still while the machine sleeps and know nothing of steps of the
+ * clock: look again at least this often.
+ */
+#define VR_LEASE_LOOK_S		60
 
 /* Readers hold RCU and take a reference; writers hold vr_keks_lock. */
 static DEFINE_HASHTABLE(vr_keks_by_id, VR_KEK_HASH_BITS);
@@ -121,7 +124,7 @@ err_free_kek:
  */
 
 /* Seconds until the KEK ends by itself; 0 if it is over, U64_MAX: never. */
-static u64 kek_time_left(struct vr_kek *kek)
+u64 vr_kek_lease_left(struct vr_kek *kek)
 {
 	time64_t expires = READ_ONCE(kek->expires);
 	u64 now = ktime_get_boottime_seconds();
@@ -136,23 +139,25 @@ static u64 kek_time_left(struct vr_kek *kek)
 	return left;
 }
 
-u64 vr_kek_lease_left(struct vr_kek *kek)
-{
-	return kek_time_left(kek);
-}
-
 static void kek_start_lease(struct vr_kek *kek)
 {
-	kek->expires = 0;
+	time64_t expires = 0;
+
 	if (kek->attrs.lease)
-		kek->expires = ktime_get_boottime_seconds() + kek->attrs.lease;
+		expires = ktime_get_boottime_seconds() + kek->attrs.lease;
+	WRITE_ONCE(kek->expires, expires);
 }
 
+/*
+ * Look at the lease again in time.  Never after vr_kek_end() has begun, which
+ * takes @lock to do so and cancels what was queued until then.
+ */
 static void kek_queue_lease(struct vr_kek *kek)
 {
-	u64 left = kek_time_left(kek);
+	u64 left = vr_kek_lease_left(kek);
 
-	if (left == U64_MAX)
+	lockdep_assert_held(&kek->lock);
+	if (left == U64_MAX || vr_kek_gone(kek))
 		return;
 	left = min_t(u64, left, VR_LEASE_LOOK_S);
 	refcount_inc(&kek->refs);
@@ -166,21 +171,20 @@ static void vr_kek_lease_work(struct work_struct *work)
 					  lease_work);
 	bool over = false;
 
-	if (kek_time_left(kek)) {
-		if (!vr_kek_gone(kek))
-			kek_queue_lease(kek);
-	} else if (kek->attrs.lease_end == VAULTRING_LEASE_END_KILL) {
-		vr_kek_end(kek, VAULTRING_KEK_STATE_EXPIRED);
-	} else {
-		mutex_lock(&kek->lock);
-		if (kek->state == VAULTRING_KEK_STATE_ACTIVE) {
-			WRITE_ONCE(kek->state, VAULTRING_KEK_STATE_EXPIRED);
-			over = true;
-		}
-		mutex_unlock(&kek->lock);
-		if (over)
-			vr_netlink_kek_event(kek, VAULTRING_KEK_STATE_EXPIRED);
+	/* Under the lock, so that a renewal comes either before or too late. */
+	mutex_lock(&kek->lock);
+	if (vr_kek_lease_left(kek)) {
+		kek_queue_lease(kek);
+	} else if (kek->state == VAULTRING_KEK_STATE_ACTIVE) {
+		WRITE_ONCE(kek->state, VAULTRING_KEK_STATE_EXPIRED);
+		over = true;
 	}
+	mutex_unlock(&kek->lock);
+
+	if (over && kek->attrs.lease_end == VAULTRING_LEASE_END_KILL)
+		vr_kek_end(kek, VAULTRING_KEK_STATE_EXPIRED);
+	else if (over)
+		vr_netlink_kek_event(kek, VAULTRING_KEK_STATE_EXPIRED);
 	vr_kek_put(kek);
 }
 
@@ -201,26 +205,35 @@ int vr_kek_check(struct vr_kek *kek)
 	if (err)
 		return err;
 	if (READ_ONCE(kek->state) != VAULTRING_KEK_STATE_ACTIVE ||
-	    !kek_time_left(kek) ||
+	    !vr_kek_lease_left(kek) ||
 	    kek->attrs.not_before > ktime_get_real_seconds())
 		return -EKEYEXPIRED;
 	return 0;
 }
 
-/* Does the KEK name the calling task as one that may have it unsealed? */
-bool vr_kek_lists_caller(const struct vr_kek *kek)
+static bool cred_in_group(const struct cred *cred, u32 gid)
 {
-	const struct vr_attrs *attrs = &kek->attrs;
-	u32 uid = from_kuid(&init_user_ns, current_fsuid());
+	kgid_t kgid = make_kgid(&init_user_ns, gid);
+	int i;
+
+	for (i = 0; i < cred->group_info->ngroups; i++)
+		if (gid_eq(cred->group_info->gid[i], kgid))
+			return true;
+	return gid_eq(cred->fsgid, kgid);
+}
+
+/* May a task of these credentials have such a KEK unsealed?  Root always may. */
+bool vr_attrs_list(const struct vr_attrs *attrs, const struct cred *cred)
+{
 	unsigned int i;
 
-	if (uid_eq(current_fsuid(), GLOBAL_ROOT_UID))
+	if (uid_eq(cred->fsuid, GLOBAL_ROOT_UID))
 		return true;
 	for (i = 0; i < attrs->uids; i++)
-		if (attrs->uid[i] == uid)
+		if (attrs->uid[i] == from_kuid(&init_user_ns, cred->fsuid))
 			return true;
 	for (i = 0; i < attrs->gids; i++)
-		if (in_group_p(make_kgid(&init_user_ns, attrs->gid[i])))
+		if (cred_in_group(cred, attrs->gid[i]))
 			return true;
 	return false;
 }
@@ -272,6 +285,18 @@ struct vr_kek *vr_kek_get_name(const char *name)
 	return best;
 }
 
+/* By name or by @id, if it is good for something new. */
+struct vr_kek *vr_kek_get_good(const char *name, const u8 *id)
+{
+	struct vr_kek *kek = name ? vr_kek_get_name(name) : vr_kek_get_id(id);
+
+	if (kek && vr_kek_check(kek)) {
+		vr_kek_put(kek);
+		return NULL;
+	}
+	return kek;
+}
+
 /* For listings: the KEK at or after that place, which is moved on behind it. */
 struct vr_kek *vr_kek_get_nth(unsigned int *bucket, unsigned int *skip)
 {
@@ -320,22 +345,23 @@ static int kek_renew(struct vr_kek *old, const struct vr_kek *kek,
 	int err = 0;
 
 	mutex_lock(&old->lock);
-	if (vr_kek_gone(old)) {
-		err = -EAGAIN;	/* it ends at this moment: the next one can */
+	if (vr_kek_gone(old) || (old->state != VAULTRING_KEK_STATE_ACTIVE &&
+				 old->attrs.lease_end ==
+				 VAULTRING_LEASE_END_KILL)) {
+		NL_SET_ERR_MSG(extack, "this KEK is ending at this moment; try again");
+		err = -EAGAIN;
 	} else if (memcmp(&old->attrs, &kek->attrs, sizeof(kek->attrs))) {
 		NL_SET_ERR_MSG(extack, "this KEK is held with other attributes; revoke it first");
 		err = -EEXIST;
 	} else {
 		kek_start_lease(old);
 		WRITE_ONCE(old->state, VAULTRING_KEK_STATE_ACTIVE);
+		if (cancel_delayed_work(&old->lease_work))
+			vr_kek_put(old);
+		kek_queue_lease(old);
 	}
 	mutex_unlock(&old->lock);
-	if (err)
-		return err;
-	if (cancel_delayed_work(&old->lease_work))
-		vr_kek_put(old);
-	kek_queue_lease(old);
-	return 0;
+	return err;
 }
 
 /*
@@ -369,7 +395,9 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 		vr_kek_put(kek);
 		kek = old;
 	} else if (!err) {
+		mutex_lock(&kek->lock);
 		kek_queue_lease(kek);
+		mutex_unlock(&kek->lock);
 	}
 	if (err) {
 		vr_kek_put(kek);
@@ -394,11 +422,6 @@ unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state)
 	spin_lock(&vr_keks_lock);
 	first = !kek->ending;
 	kek->ending = true;
-	if (first) {
-		hash_del_rcu(&kek->by_id);
-		hash_del_rcu(&kek->by_name);
-		vr_keks_held--;
-	}
 	spin_unlock(&vr_keks_lock);
 	if (!first) {
 		wait_for_completion(&kek->wiped);
@@ -418,6 +441,13 @@ unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state)
 	crypto_free_aead(kek->aead);
 	kek->aead = NULL;
 	mutex_unlock(&kek->lock);
+
+	/* Only now: whoever finds it before that waits for all of this. */
+	spin_lock(&vr_keks_lock);
+	hash_del_rcu(&kek->by_id);
+	hash_del_rcu(&kek->by_name);
+	vr_keks_held--;
+	spin_unlock(&vr_keks_lock);
 	complete_all(&kek->wiped);
 
 	if (cancel_delayed_work(&kek->lease_work))
@@ -426,6 +456,22 @@ unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state)
 	vr_netlink_kek_event(kek, state);
 	vr_kek_put(kek);	/* the registry's */
 	return count;
+}
+
+/* End what the pins do not allow under its name any more. */
+void vr_kek_end_unpinned(void)
+{
+	unsigned int bucket = 0, skip = 0;
+	struct vr_kek *kek;
+
+	while ((kek = vr_kek_get_nth(&bucket, &skip))) {
+		if (!vr_pins_allow_kek(kek->attrs.name, kek->id)) {
+			vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
+			bucket = 0;
+			skip = 0;
+		}
+		vr_kek_put(kek);
+	}
 }
 
 /*

@@ -93,7 +93,7 @@ static void vr_kek_destroy(struct key *key)
 }
 
 /*
- * A handle on a KEK that is gone does not match any more, so that the next
+ * A handle on a KEK that is over does not match any more, so that the next
  * request makes a new one.  One that is being made or was refused does.
  */
 static bool vr_kek_match(const struct key *key,
@@ -101,13 +101,18 @@ static bool vr_kek_match(const struct key *key,
 {
 	struct vr_kek *kek;
 
-	if (strcmp(key->description, match->raw_data))
+	bool good;
+
+	if (key->type != &vr_kek_type ||
+	    strcmp(key->description, match->raw_data))
 		return false;
 	if (!key_is_positive(key))
 		return true;
-	/* Each search holds RCU. */
+	rcu_read_lock();
 	kek = rcu_dereference(key->payload.rcu_data0);
-	return kek && !vr_kek_gone(kek);
+	good = kek && !vr_kek_check(kek);
+	rcu_read_unlock();
+	return good;
 }
 
 static int vr_kek_match_preparse(struct key_match_data *match)
@@ -116,20 +121,10 @@ static int vr_kek_match_preparse(struct key_match_data *match)
 	return 0;
 }
 
+/* No look at the payload: a type that goes away overwrites it. */
 static void vr_kek_describe(const struct key *key, struct seq_file *m)
 {
-	struct vr_kek *kek;
-
 	seq_puts(m, key->description);
-	if (!key_is_positive(key))
-		return;
-	rcu_read_lock();
-	kek = rcu_dereference(key->payload.rcu_data0);
-	if (kek)
-		seq_printf(m, ": %s version %u%s", kek->attrs.name,
-			   kek->attrs.version,
-			   vr_kek_gone(kek) ? " revoked" : "");
-	rcu_read_unlock();
 }
 
 static const char *state_name(struct vr_kek *kek)
@@ -173,18 +168,6 @@ static long vr_kek_read(const struct key *key, char *buffer, size_t size)
 	return len;
 }
 
-/* The held KEK that a description means, if it is good for something new. */
-static struct vr_kek *kek_held(const char *name, const u8 *id)
-{
-	struct vr_kek *kek = name ? vr_kek_get_name(name) : vr_kek_get_id(id);
-
-	if (kek && vr_kek_check(kek)) {
-		vr_kek_put(kek);
-		return NULL;
-	}
-	return kek;
-}
-
 /*
  * Make the key that a task asks for, in that task.  The daemon is asked only
  * if the KEK is not held; an unseal there renews a lease that is over.
@@ -202,14 +185,15 @@ static int vr_kek_type_request(struct key *authkey, void *aux)
 	if (err)
 		goto err_reject;
 	name = by_id ? NULL : key->description;
-	kek = kek_held(name, id);
+	kek = vr_kek_get_good(name, id);
 	if (!kek)
 		kek = vr_upcall_request(name, id);
 	if (IS_ERR(kek)) {
 		err = PTR_ERR(kek);
 		goto err_reject;
 	}
-	err = vr_kek_lists_caller(kek) ? vr_kek_check(kek) : -EACCES;
+	err = vr_attrs_list(&kek->attrs, current_cred()) ? vr_kek_check(kek) :
+							   -EACCES;
 	if (!err)
 		err = kek_instantiate(key, authkey, kek);
 	vr_kek_put(kek);
@@ -218,7 +202,9 @@ static int vr_kek_type_request(struct key *authkey, void *aux)
 		return 0;
 	}
 err_reject:
-	key_reject_and_link(key, VR_REFUSED_S, -err, NULL, authkey);
+	/* Others may wait for this key, too; they were not interrupted. */
+	key_reject_and_link(key, VR_REFUSED_S, err == -EINTR ? EAGAIN : -err,
+			    NULL, authkey);
 	return err;
 }
 
@@ -237,6 +223,13 @@ struct key_type vr_kek_type = {
  * Which KEK may the calling task use?
  */
 
+/* Subjects in the envelope bind whoever has a handle, too. */
+static bool kek_barred(const struct vr_kek *kek)
+{
+	return (kek->attrs.uids || kek->attrs.gids) &&
+	       !vr_attrs_list(&kek->attrs, current_cred());
+}
+
 static struct vr_kek *kek_of_key(struct key *key)
 {
 	struct vr_kek *kek;
@@ -244,34 +237,49 @@ static struct vr_kek *kek_of_key(struct key *key)
 	if (IS_ERR(key))
 		return ERR_CAST(key);
 	kek = key->payload.data[0];
-	refcount_inc(&kek->refs);
+	if (kek_barred(kek))
+		kek = ERR_PTR(-EACCES);
+	else
+		refcount_inc(&kek->refs);
 	key_put(key);
 	return kek;
 }
 
-/* Is there a handle on this very KEK in one of the caller's keyrings? */
-static bool kek_possessed(const struct vr_kek *kek, const char *desc)
+/* A handle on this very KEK in that keyring or one below it?  Never waits. */
+static bool ring_has(struct key *ring, const struct vr_kek *kek,
+		     const char *desc)
 {
-	struct key *key;
+	key_ref_t ref;
 	bool found;
 
-	/* Without callout information a search, keyrings in keyrings included. */
-	key = request_key(&vr_kek_type, desc, NULL);
-	if (IS_ERR(key))
+	if (!ring)
 		return false;
-	found = key->payload.data[0] == kek;
-	key_put(key);
+	ref = keyring_search(make_key_ref(ring, true), &vr_kek_type, desc,
+			     true);
+	if (IS_ERR(ref))
+		return false;
+	found = key_ref_to_ptr(ref)->payload.data[0] == kek;
+	key_ref_put(ref);
 	return found;
 }
 
-/* 0 or -EACCES.  Subjects in the envelope bind whoever has a handle, too. */
+static bool kek_possessed(const struct vr_kek *kek, const char *desc)
+{
+	const struct cred *cred = current_cred();
+
+	return ring_has(cred->thread_keyring, kek, desc) ||
+	       ring_has(cred->process_keyring, kek, desc) ||
+	       ring_has(cred->session_keyring, kek, desc);
+}
+
+/* 0 or -EACCES. */
 static int kek_may_use(const struct vr_kek *kek)
 {
 	char desc[VR_ID_DESC_SIZE];
 
-	if (vr_kek_lists_caller(kek))
+	if (vr_attrs_list(&kek->attrs, current_cred()))
 		return 0;
-	if (kek->attrs.uids || kek->attrs.gids)
+	if (kek_barred(kek))
 		return -EACCES;
 	desc_of_id(kek->id, desc);
 	return kek_possessed(kek, kek->attrs.name) ||
@@ -304,7 +312,7 @@ struct vr_kek *vr_kek_find_id(const u8 *id)
 /* The same, but if it is not held or its lease is over the daemon is asked. */
 struct vr_kek *vr_kek_request_id(const u8 *id)
 {
-	struct vr_kek *kek = kek_use(kek_held(NULL, id));
+	struct vr_kek *kek = kek_use(vr_kek_get_good(NULL, id));
 	char desc[VR_ID_DESC_SIZE];
 
 	if (kek)
@@ -320,7 +328,7 @@ struct vr_kek *vr_kek_request_name(const char *name)
 
 	if (!vr_name_ok(name))
 		return ERR_PTR(-EINVAL);
-	kek = kek_use(kek_held(name, NULL));
+	kek = kek_use(vr_kek_get_good(name, NULL));
 	if (kek)
 		return kek;
 	return kek_of_key(request_key(&vr_kek_type, name, ""));

@@ -404,6 +404,7 @@ int vaultring_nl_pins_set_doit(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(pins))
 		return PTR_ERR(pins);
 	vr_pins_install(pins);
+	vr_kek_end_unpinned();
 	return 0;
 }
 
@@ -418,7 +419,6 @@ struct genl_family vr_genl_family __ro_after_init = {
 	.module		= THIS_MODULE,
 	.small_ops	= vaultring_nl_ops,
 	.n_small_ops	= ARRAY_SIZE(vaultring_nl_ops),
-	.resv_start_op	= VAULTRING_CMD_MAX + 1,
 	.mcgrps		= vaultring_nl_mcgrps,
 	.n_mcgrps	= ARRAY_SIZE(vaultring_nl_mcgrps),
 };

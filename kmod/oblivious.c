@@ -126,6 +126,16 @@ out:
 	return err;
 }
 
+static int ecdh_usable(const u8 scalar[VR_FIELD_SIZE])
+{
+	struct crypto_kpp *tfm = ecdh_alloc(scalar);
+
+	if (IS_ERR(tfm))
+		return PTR_ERR(tfm);
+	crypto_free_kpp(tfm);
+	return 0;
+}
+
 /* x(scalar * point) */
 static int ecdh_mult(const u8 scalar[VR_FIELD_SIZE], const u8 *point, u8 *x)
 {
@@ -225,7 +235,8 @@ out:
 /*
  * A random r and its inverse modulo the group's order.  vli_mod_inv() does not
  * take constant time, so it gets r * m with a random m, and m is taken out of
- * its result.
+ * its result.  The multiplications are not constant-time either, but r and m
+ * are used this once.
  */
 static int blinding_pair(u8 r_be[VR_FIELD_SIZE], u8 inverse_be[VR_FIELD_SIZE])
 {
@@ -286,11 +297,19 @@ int vr_oblivious_start(struct vr_exchange *ex, const u8 point[VR_POINT_SIZE],
 		       u8 challenge[VR_POINT_SIZE])
 {
 	u8 r[VR_FIELD_SIZE], x[VR_FIELD_SIZE];
-	int err;
+	int err, tries = 3;
 
-	err = blinding_pair(r, ex->unblind) ?:
-	      ecdh_mult(r, point, x) ?:
-	      point_from_x(x, challenge);
+	/*
+	 * 6.1 range-checks a scalar in the wrong byte order and so refuses one
+	 * in 2^32, with -EINVAL: take another pair.
+	 */
+	do {
+		err = blinding_pair(r, ex->unblind) ?:
+		      ecdh_usable(ex->unblind) ?:
+		      ecdh_mult(r, point, x);
+	} while (err == -EINVAL && --tries);
+	if (!err)
+		err = point_from_x(x, challenge);
 	memzero_explicit(r, sizeof(r));
 	if (err)
 		memzero_explicit(ex, sizeof(*ex));

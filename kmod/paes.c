@@ -50,47 +50,38 @@ static void vr_paes_wipe(struct vr_live *live)
 	memzero_explicit(key, sizeof(key));
 }
 
+/* Forget the key there was, if any. */
+static void paes_unkey(struct vr_paes_ctx *ctx)
+{
+	vr_live_detach(&ctx->live);
+	if (ctx->key_len)
+		vr_paes_wipe(&ctx->live);
+	ctx->key_len = 0;
+}
+
 static int paes_rekey(struct vr_paes_ctx *ctx, struct vr_kek *kek,
 		      const struct vr_secret *dek)
 {
 	int err;
 
 	vr_live_detach(&ctx->live);
-	err = crypto_skcipher_setkey(ctx->inner, dek->data, dek->len);
-	if (err)
-		return err;
 	ctx->key_len = dek->len;
-	err = vr_live_attach(&ctx->live, kek);
-	if (err)
-		vr_paes_wipe(&ctx->live);
-	return err;
+	err = crypto_skcipher_setkey(ctx->inner, dek->data, dek->len);
+	return err ?: vr_live_attach(&ctx->live, kek);
 }
 
-/*
- * -EINVAL: not a blob; -EOPNOTSUPP: for another use; -ENOKEY, -EAGAIN,
- * -EACCES: no KEK for this caller; -EKEYREJECTED: forged or corrupt;
- * -EKEYREVOKED, -EKEYEXPIRED: the KEK is over.  May sleep for the daemon.
- */
-static int vr_paes_setkey(struct crypto_skcipher *tfm, const u8 *key,
-			  unsigned int len)
+static int paes_setkey(struct vr_paes_ctx *ctx, const u8 *key, unsigned int len)
 {
-	struct vr_paes_ctx *ctx = crypto_skcipher_ctx(tfm);
 	const struct vaultring_blob *blob = vr_blob_check(key, len, ctx->use);
 	struct vr_secret dek;
 	struct vr_kek *kek;
-	unsigned int noio;
 	int err;
 
 	if (IS_ERR(blob))
 		return PTR_ERR(blob);
-
-	/* It can run for a suspended device: no memory must wait for I/O. */
-	noio = memalloc_noio_save();
 	kek = vr_kek_request_id(blob->kek_id);
-	if (IS_ERR(kek)) {
-		err = PTR_ERR(kek);
-		goto out;
-	}
+	if (IS_ERR(kek))
+		return PTR_ERR(kek);
 	err = vr_blob_open(kek, blob, &dek);
 	if (!err) {
 		mutex_lock(&ctx->lock);
@@ -99,7 +90,30 @@ static int vr_paes_setkey(struct crypto_skcipher *tfm, const u8 *key,
 	}
 	vr_secret_wipe(&dek);
 	vr_kek_put(kek);
-out:
+	return err;
+}
+
+/*
+ * -EINVAL: not a blob; -EOPNOTSUPP: for another use; -ENOKEY, -EAGAIN,
+ * -EACCES: no KEK for this caller; -EKEYREJECTED: forged or corrupt;
+ * -EKEYREVOKED, -EKEYEXPIRED: the KEK is over.  May sleep for the daemon.
+ * After an error there is no key: the old one has been wiped.
+ */
+static int vr_paes_setkey(struct crypto_skcipher *tfm, const u8 *key,
+			  unsigned int len)
+{
+	struct vr_paes_ctx *ctx = crypto_skcipher_ctx(tfm);
+	unsigned int noio;
+	int err;
+
+	/* It can run for a suspended device: no memory must wait for I/O. */
+	noio = memalloc_noio_save();
+	err = paes_setkey(ctx, key, len);
+	if (err) {
+		mutex_lock(&ctx->lock);
+		paes_unkey(ctx);
+		mutex_unlock(&ctx->lock);
+	}
 	memalloc_noio_restore(noio);
 	return err;
 }
@@ -178,11 +192,17 @@ static int vr_paes_init_tfm(struct crypto_skcipher *tfm)
 {
 	struct vr_paes_ctx *ctx = crypto_skcipher_ctx(tfm);
 	size_t mode = crypto_skcipher_alg(tfm) - vr_paes_algs;
+	u32 mask = CRYPTO_ALG_ALLOCATES_MEMORY;
 	struct crypto_skcipher *inner;
 
-	/* dm-crypt asks for what does not allocate, and so do we. */
-	inner = crypto_alloc_skcipher(vr_paes_modes[mode].inner, 0,
-				      CRYPTO_ALG_ALLOCATES_MEMORY);
+	/*
+	 * dm-crypt asks for what does not allocate, and so do we.  AF_ALG of
+	 * newer kernels takes synchronous transforms only: what we said we are
+	 * when registered, the inner one has to be.
+	 */
+	if (!(vr_paes_algs[mode].base.cra_flags & CRYPTO_ALG_ASYNC))
+		mask |= CRYPTO_ALG_ASYNC;
+	inner = crypto_alloc_skcipher(vr_paes_modes[mode].inner, 0, mask);
 	if (IS_ERR(inner))
 		return PTR_ERR(inner);
 	mutex_init(&ctx->lock);
@@ -203,7 +223,10 @@ static void vr_paes_exit_tfm(struct crypto_skcipher *tfm)
 	crypto_free_skcipher(ctx->inner);
 }
 
-/* Block size, IV and chunk are the inner algorithm's. */
+/*
+ * Block size, IV, chunk and whether it is asynchronous are the inner
+ * algorithm's.
+ */
 static int paes_fill(size_t mode)
 {
 	struct skcipher_alg *alg = &vr_paes_algs[mode];
@@ -223,7 +246,8 @@ static int paes_fill(size_t mode)
 		.ivsize			= crypto_skcipher_ivsize(inner),
 		.chunksize		= crypto_skcipher_chunksize(inner),
 		.base.cra_priority	= VR_PAES_PRIORITY,
-		.base.cra_flags		= CRYPTO_ALG_ASYNC,
+		.base.cra_flags		= crypto_skcipher_alg(inner)->base.cra_flags &
+					  CRYPTO_ALG_ASYNC,
 		.base.cra_blocksize	= crypto_skcipher_blocksize(inner),
 		.base.cra_ctxsize	= sizeof(struct vr_paes_ctx),
 		.base.cra_module	= THIS_MODULE,

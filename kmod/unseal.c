@@ -121,7 +121,8 @@ static void refused(const struct vr_envelope *env, int err)
  * @deadline_ms (0: the default).
  *
  * -EINVAL: not our format; -EKEYREJECTED: forged or corrupt, or the name is
- * pinned to another id; -EAGAIN: too many under way.
+ * pinned to another id; -EACCES: the task that asked is not one that may;
+ * -ENOENT: it waits no more; -EAGAIN: too many under way.
  */
 int vr_unseal_start(const void *envelope, size_t len, u64 request,
 		    u32 deadline_ms, struct vr_unseal_reply *reply,
@@ -139,7 +140,18 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 	if (IS_ERR(unseal->env)) {
 		err = PTR_ERR(unseal->env);
 		unseal->env = NULL;
+		if (err == -EKEYREJECTED)
+			vr_audit("unseal", "-", 0, err);
 		goto err_free;
+	}
+	err = request ? vr_upcall_check(request, &unseal->env->attrs) : 0;
+	if (err == -ENOENT) {
+		NL_SET_ERR_MSG(extack, "no such request waits");
+		goto err_free;
+	}
+	if (err) {
+		NL_SET_ERR_MSG(extack, "the asking task may not have this KEK");
+		goto err_refused;
 	}
 
 	/* Known to be in vain: spare the vault. */
@@ -151,10 +163,12 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 	}
 	err = vr_oblivious_start(&unseal->exchange, unseal->env->share[0].data,
 				 challenge);
-	if (err) {
+	if (err == -EKEYREJECTED) {
 		NL_SET_ERR_MSG(extack, "the envelope's point is not on the curve");
 		goto err_refused;
 	}
+	if (err)
+		goto err_free;
 	if (!deadline_ms)
 		deadline_ms = VR_UNSEAL_TIMEOUT_MS;
 	deadline_ms = min_t(u32, deadline_ms, VR_UNSEAL_MAX_MS);
@@ -192,13 +206,22 @@ static struct vr_kek *unseal_finish(struct vr_unseal *unseal, const u8 *answer,
 	int err;
 
 	err = vr_oblivious_finish(&unseal->exchange, answer, len, secret);
-	if (err) {
+	if (err == -EKEYREJECTED)
 		NL_SET_ERR_MSG(extack, "the vault's answer is not the x coordinate of a point");
+	if (err)
 		return ERR_PTR(err);
-	}
 	kek = vr_envelope_unseal(unseal->env, secret, extack);
 	memzero_explicit(secret, sizeof(secret));
-	return IS_ERR(kek) ? kek : vr_kek_register(kek, extack);
+	if (!IS_ERR(kek))
+		kek = vr_kek_register(kek, extack);
+	/* Pins that were set in the meantime have not seen it. */
+	if (!IS_ERR(kek) && !vr_pins_allow_kek(kek->attrs.name, kek->id)) {
+		vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
+		vr_kek_put(kek);
+		NL_SET_ERR_MSG(extack, "the name is pinned to another KEK");
+		return ERR_PTR(-EKEYREJECTED);
+	}
+	return kek;
 }
 
 /*
@@ -224,11 +247,12 @@ struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
 		return ERR_PTR(-ENOENT);
 	}
 
-	kek = error ? ERR_PTR(-error) :
+	/* Not -ENOENT: that says that there was no such challenge. */
+	kek = error ? ERR_PTR(error == ENOENT ? -ENOKEY : -error) :
 	      unseal_finish(unseal, answer, len, extack);
 	if (!IS_ERR(kek)) {
-		vr_audit("unseal", kek->attrs.name, kek->attrs.version, 0);
 		vr_upcall_unsealed(kek);
+		vr_audit("unseal", kek->attrs.name, kek->attrs.version, 0);
 	} else if (!error) {
 		refused(unseal->env, PTR_ERR(kek));
 	}

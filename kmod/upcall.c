@@ -17,7 +17,9 @@
 
 #include "vr.h"
 
-#define VR_REQUESTS_MAX	1024
+#define VR_REQUESTS_MAX		1024
+/* Of one user other than root, so that he cannot take all of them. */
+#define VR_REQUESTS_PER_USER	32
 
 static unsigned int upcall_timeout_ms = VR_UNSEAL_TIMEOUT_MS;
 module_param(upcall_timeout_ms, uint, 0644);
@@ -33,6 +35,7 @@ struct vr_request {
 	struct completion done;
 	unsigned long deadline;		/* jiffies */
 	struct vr_upcall_info info;
+	const struct cred *cred;	/* the waiter's */
 	struct vr_kek *kek;		/* with a reference, once it is there */
 	int error;
 };
@@ -85,7 +88,8 @@ int vr_upcall_attach(u32 portid)
 	other = cmpxchg(&vr_daemon_port, 0, portid);
 	if (!other)
 		list_for_each_entry(req, &vr_requests, list)
-			request_send(req, portid);
+			if (request_send(req, portid))
+				request_complete(req, NULL, -EAGAIN);
 	mutex_unlock(&vr_requests_lock);
 	return !other || other == portid ? 0 : -EBUSY;
 }
@@ -151,6 +155,39 @@ bool vr_upcall_fail(u64 request, int error)
 	return found;
 }
 
+/*
+ * May the task behind this request have a KEK of these attributes unsealed?
+ * -EACCES if not; -ENOENT: it waits no more.
+ */
+int vr_upcall_check(u64 request, const struct vr_attrs *attrs)
+{
+	struct vr_request *req;
+	int err = -ENOENT;
+
+	mutex_lock(&vr_requests_lock);
+	list_for_each_entry(req, &vr_requests, list)
+		if (req->info.request == request && !completion_done(&req->done))
+			err = vr_attrs_list(attrs, req->cred) ? 0 : -EACCES;
+	mutex_unlock(&vr_requests_lock);
+	return err;
+}
+
+static bool requests_full(const struct cred *cred)
+{
+	unsigned int of_user = 0;
+	struct vr_request *req;
+
+	lockdep_assert_held(&vr_requests_lock);
+	if (vr_requests_held >= VR_REQUESTS_MAX)
+		return true;
+	if (uid_eq(cred->fsuid, GLOBAL_ROOT_UID))
+		return false;
+	list_for_each_entry(req, &vr_requests, list)
+		of_user += uid_eq(req->cred->fsuid, cred->fsuid);
+	return of_user >= VR_REQUESTS_PER_USER;
+}
+
+/* Returns 1 if there is nothing to wait for, with req->kek. */
 static int request_enter(struct vr_request *req)
 {
 	u32 portid;
@@ -158,9 +195,13 @@ static int request_enter(struct vr_request *req)
 
 	mutex_lock(&vr_requests_lock);
 	portid = vr_upcall_daemon();
-	if (!portid) {
+	/* It may have come since the caller looked: nobody will be told again. */
+	req->kek = vr_kek_get_good(req->info.name, req->info.id);
+	if (req->kek) {
+		err = 1;
+	} else if (!portid) {
 		err = -ENOKEY;
-	} else if (vr_requests_held < VR_REQUESTS_MAX) {
+	} else if (!requests_full(req->cred)) {
 		req->info.request = ++vr_request_last_id;
 		list_add_tail(&req->list, &vr_requests);
 		vr_requests_held++;
@@ -180,7 +221,8 @@ static int request_enter(struct vr_request *req)
 
 /*
  * Have a KEK unsealed, by name or by @id.  Returns it with a reference; may
- * sleep up to the deadline, killably.
+ * sleep up to the deadline, killably.  (Whoever asks for a key that another
+ * task is having made waits in request_key(), not here, and as long.)
  *
  * -ENOKEY: no daemon, or it has no such KEK; -EAGAIN: a vault is away or the
  * deadline passed; and what the unseal itself can fail with.
@@ -191,6 +233,7 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
 	unsigned long timeout = msecs_to_jiffies(READ_ONCE(upcall_timeout_ms));
 	struct vr_request req = {
 		.deadline = jiffies + timeout,
+		.cred = current_cred(),
 		.info = {
 			.name = name,
 			.id = id,
@@ -205,15 +248,21 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
 
 	get_task_comm(comm, current);
 	init_completion(&req.done);
+	/* Some ways into a key type hold no reference for us. */
+	if (!try_module_get(THIS_MODULE))
+		return ERR_PTR(-ENOKEY);
 	err = request_enter(&req);
-	if (err)
-		return ERR_PTR(err);
+	if (err) {
+		module_put(THIS_MODULE);
+		return err > 0 ? req.kek : ERR_PTR(err);
+	}
 	left = wait_for_completion_killable_timeout(&req.done, timeout);
 
 	mutex_lock(&vr_requests_lock);
 	list_del(&req.list);
 	vr_requests_held--;
 	mutex_unlock(&vr_requests_lock);
+	module_put(THIS_MODULE);
 
 	if (req.kek)
 		return req.kek;

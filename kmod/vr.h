@@ -68,7 +68,8 @@ struct vr_attrs {
  * none to be had.  vr_kek_end() kills @users, waits until they are gone and
  * only then wipes @aead and, under @lock, the inner key of each of @lives.
  *
- * @lock protects @lives, @live_count, @expires and changes of @state.
+ * @lock protects @lives, @live_count, changes of @expires and @state, and the
+ * queueing of @lease_work.
  */
 struct vr_kek {
 	refcount_t refs;
@@ -80,7 +81,7 @@ struct vr_kek {
 	struct mutex lock;		/* see above */
 	struct list_head lives;
 	unsigned int live_count;
-	bool ending;			/* vr_keks_lock: someone ends it */
+	bool ending;			/* vr_keks_lock: vr_kek_end() has begun */
 	time64_t expires;		/* boot time in seconds, 0: no limit */
 	struct delayed_work lease_work;
 	struct hlist_node by_id, by_name;	/* vr_keks_lock, RCU */
@@ -160,13 +161,15 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 			       struct netlink_ext_ack *extack);
 struct vr_kek *vr_kek_get_id(const u8 *id);
 struct vr_kek *vr_kek_get_name(const char *name);
+struct vr_kek *vr_kek_get_good(const char *name, const u8 *id);
 struct vr_kek *vr_kek_get_nth(unsigned int *bucket, unsigned int *skip);
 void vr_kek_put(struct vr_kek *kek);
 int vr_kek_check(struct vr_kek *kek);
 int vr_kek_gone(struct vr_kek *kek);
-bool vr_kek_lists_caller(const struct vr_kek *kek);
+bool vr_attrs_list(const struct vr_attrs *attrs, const struct cred *cred);
 u64 vr_kek_lease_left(struct vr_kek *kek);
 unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state);
+void vr_kek_end_unpinned(void);
 int vr_kek_enter(struct vr_kek *kek);
 void vr_kek_leave(struct vr_kek *kek);
 unsigned int vr_kek_count(void);
@@ -253,6 +256,7 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id);
 int vr_upcall_attach(u32 portid);
 u32 vr_upcall_daemon(void);
 void vr_upcall_unsealed(struct vr_kek *kek);
+int vr_upcall_check(u64 request, const struct vr_attrs *attrs);
 bool vr_upcall_fail(u64 request, int error);
 int vr_upcall_init(void);
 void vr_upcall_exit(void);

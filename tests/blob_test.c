@@ -286,17 +286,70 @@ TEST_F(blob, only_an_fscrypt_blob_can_be_provisioned)
 
 TEST_F(blob, provision_makes_a_key_that_cannot_be_read_back)
 {
-	char words[160], back[128];
+	char words[24 + 2 * VAULTRING_BLOB_SIZE + 32] = "load ", back[128];
+	uint8_t blob[VAULTRING_BLOB_SIZE];
 	long key;
 
-	snprintf(words, sizeof(words),
-		 "new kek=%s use=fscrypt bits=512 provision=t-photos",
+	snprintf(words, sizeof(words), "new kek=%s use=fscrypt bits=512",
 		 self->kek.name);
-	ASSERT_EQ(0, dek_new(words, KEY_SPEC_PROCESS_KEYRING, NULL, NULL));
+	ASSERT_EQ(0, dek_new(words, KEY_SPEC_PROCESS_KEYRING, blob, NULL));
+	strcpy(words, "load ");
+	hex_of(blob, sizeof(blob), words + 5);
+	strcat(words, " provision=t-photos");
+	ASSERT_LT(0, add_key("vault-dek", "p", words, strlen(words),
+			     KEY_SPEC_PROCESS_KEYRING));
 	key = keyctl_search(KEY_SPEC_SESSION_KEYRING, "fscrypt-provisioning",
 			    "t-photos", 0);
 	ASSERT_GT(key, 0);
 	EXPECT_EQ(-1, keyctl_read(key, back, sizeof(back)));
+}
+
+/* Its blob is not stored yet: what is encrypted under it could be lost. */
+TEST_F(blob, a_new_key_cannot_be_provisioned)
+{
+	char words[160];
+
+	snprintf(words, sizeof(words),
+		 "new kek=%s use=fscrypt bits=512 provision=t-new",
+		 self->kek.name);
+	EXPECT_EQ(-1, add_key("vault-dek", "p", words, strlen(words),
+			      KEY_SPEC_PROCESS_KEYRING));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, keyctl_search(KEY_SPEC_SESSION_KEYRING,
+				    "fscrypt-provisioning", "t-new", 0));
+}
+
+TEST_F(blob, another_data_key_does_not_replace_one)
+{
+	uint8_t blob[VAULTRING_BLOB_SIZE];
+	char words[96];
+	key_serial_t key;
+
+	key = add_key("vault-dek", "r", self->good, sizeof(self->good),
+		      KEY_SPEC_PROCESS_KEYRING);
+	ASSERT_GT(key, 0);
+	snprintf(words, sizeof(words), "new kek=%s use=xts", self->kek.name);
+	EXPECT_EQ(-1, add_key("vault-dek", "r", words, strlen(words),
+			      KEY_SPEC_PROCESS_KEYRING));
+	EXPECT_EQ(EEXIST, errno);
+	ASSERT_EQ(0, blob_of(key, blob));
+	EXPECT_EQ(0, memcmp(blob, self->good, sizeof(blob)));
+	/* The same one again does no harm. */
+	EXPECT_EQ(key, add_key("vault-dek", "r", self->good,
+			       sizeof(self->good), KEY_SPEC_PROCESS_KEYRING));
+}
+
+/* What request_key(2) leaves of a type that nobody can construct. */
+TEST_F(blob, a_negative_key_is_not_updated)
+{
+	char words[96];
+
+	EXPECT_EQ(-1, request_key("vault-dek", "t-negative", "x",
+				  KEY_SPEC_SESSION_KEYRING));
+	snprintf(words, sizeof(words), "new kek=%s use=xts", self->kek.name);
+	EXPECT_EQ(-1, add_key("vault-dek", "t-negative", words, strlen(words),
+			      KEY_SPEC_SESSION_KEYRING));
+	EXPECT_EQ(ENOKEY, errno);
 }
 
 TEST_F(blob, rewrap_changes_the_nonce_and_not_the_data_key)

@@ -302,6 +302,17 @@ with open(sys.argv[1], "r+b") as f:
 	return $status
 }
 
+# A handle on it lies in the user keyring all the time.
+lease_renewed()
+{
+	vaultring kek create leased --vault hsm --lease 2s || return
+	KEKS+=(leased)
+	keyctl request2 vault-kek leased "" @u || return
+	sleep 4
+	keyctl print "$(keyctl request2 vault-kek leased "" @u)" |
+		grep state=active
+}
+
 must known_vault
 must new_kek $KEK
 must new_kek $KNOWN_KEK known
@@ -310,6 +321,7 @@ ok "a volume is open" open_volume
 ok "it needs no daemon while data move" volume_without_daemon
 ok "after SIGKILL the daemon is back and nothing is lost" killed
 ok "the volume closes" vaultring luks close daemon
+ok "a lease that ended is renewed for who asks, handle or not" lease_renewed
 refused "a wrong PIN is told from other troubles" "PIN" wrong_pin
 ok "with the right PIN again it works" right_pin
 ok "the PIN is in no argument, log or listing" no_pin_in_view

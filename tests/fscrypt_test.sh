@@ -35,8 +35,10 @@ provisioned()
 
 with_stock_tools()
 {
-	STOCK=$(provisioned photos "new kek=$KEK use=fscrypt bits=512")
-	[ ${#STOCK} -eq 32 ] && keyctl pipe %vault-dek:photos > "$WORK/blob" &&
+	keyctl add vault-dek photos "new kek=$KEK use=fscrypt bits=512" @u &&
+		keyctl pipe %vault-dek:photos > "$WORK/blob" || return
+	STOCK=$(provisioned photos "load $(xxd_of "$WORK/blob")")
+	[ ${#STOCK} -eq 32 ] &&
 		mkdir $MNT/stock &&
 		xfs_io -c "set_encpolicy -v 2 $STOCK" $MNT/stock &&
 		echo "private picture" > $MNT/stock/picture.jpg && sync
