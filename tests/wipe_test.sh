@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# After a revoke the keys are not in the guest's memory any more; while they are
+# in use they are, or the search is broken.  Runs on the host, which dumps the
+# guest's memory and alone computes what to look for.
+#
+#	tests/wipe_test.sh KERNEL...
+
+set -uo pipefail
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/../scripts/lib.sh"
+work=$BUILD/wipe
+cases=0
+
+# check SENTENCE CMD...
+check()
+{
+	cases=$((cases + 1))
+	if "${@:2}" > "$work/output" 2>&1; then
+		echo "ok $cases - $1"
+	else
+		sed 's/^/# /' "$work/output"
+		echo "not ok $cases - $1"
+	fi
+}
+
+# dump KERNEL PHASE: what is in the memory of a guest after that.
+dump()
+{
+	"$REPO/scripts/vm" -k "$1" --mem 512M --disk 48M --timeout 300 \
+		--dump "$work/dump" --script "$REPO/tests/vm/wipe" -- "$2" \
+		> "$work/what" &&
+		"$REPO/scripts/root" 6.12 -- python3 "$REPO/tests/wipe.py" \
+			"$work/dump" "$work/what" > "$work/found"
+	local status=$?
+
+	rm -f "$work/dump"
+	cat "$work/found"
+	return $status
+}
+
+# is NAME TEST NUMBER: so often it was found.
+is()
+{
+	local found
+
+	found=$(sed -n "s/^$1: //p" "$work/found")
+	echo "$1: found ${found:-nothing}"
+	[ "${found:--1}" "$2" "$3" ]
+}
+
+mkdir -p "$work"
+trap 'rm -rf "$work"' EXIT
+for kernel in "$@"; do
+	check "$kernel: a guest with an open volume is dumped" dump "$kernel" used
+	check "$kernel: its DEK is in memory" is DEK -gt 0
+	check "$kernel: its KEK is in memory" is KEK -gt 0
+	check "$kernel: M is not, nor is" is M -eq 0
+	check "$kernel: the share's secret" is "share secret" -eq 0
+	check "$kernel: a guest is dumped after a revoke" dump "$kernel" revoked
+	check "$kernel: the DEK is gone" is DEK -eq 0
+	check "$kernel: the KEK is gone" is KEK -eq 0
+done
+echo "1..$cases"
