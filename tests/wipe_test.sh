@@ -47,7 +47,7 @@ is()
 
 	found=$(sed -n "s/^$1: //p" "$work/found")
 	echo "$1: found ${found:-nothing}"
-	[ "${found:--1}" "$2" "$3" ]
+	test "${found:--1}" "$2" "$3"
 }
 
 mkdir -p "$work"
