@@ -22,7 +22,7 @@
 #include "util.h"
 
 #define MAX_QUEUED 1024
-#define RECEIVE_BUFFER (1024 * 1024)
+#define RECEIVE_BUFFER (2 * 1024 * 1024)
 #define REPLY_TIMEOUT_MS 10000
 
 struct netlink {
@@ -358,6 +358,7 @@ static int resolve(struct netlink *nl)
 
 static int set_up(struct netlink *nl)
 {
+	const int size = RECEIVE_BUFFER;	/* a thousand requests */
 	int one = 1, err;
 
 	err = genl_connect(nl->sock);
@@ -375,7 +376,10 @@ static int set_up(struct netlink *nl)
 	nl_socket_disable_auto_ack(nl->sock);
 	if (nl_socket_set_nonblocking(nl->sock) < 0 || set_callbacks(nl))
 		return -EIO;
-	nl_socket_set_buffer_size(nl->sock, RECEIVE_BUFFER, 0);
+	/* Beyond the system's limit, which needs CAP_NET_ADMIN, or up to it. */
+	if (setsockopt(netlink_fd(nl), SOL_SOCKET, SO_RCVBUFFORCE, &size,
+		       sizeof(size)))
+		nl_socket_set_buffer_size(nl->sock, size, 0);
 	return 0;
 }
 
