@@ -5,7 +5,7 @@
 # in a folder of its own.  Needs no module and changes nothing outside of it.
 #
 # PROGRAMS names the folder of vaultringd and vault-pkcs11; without it they are
-# built.
+# built with ASan and UBSan.
 
 # shellcheck disable=SC2059,SC2086,SC2317,SC2329 # words; functions that ok runs
 . "$(dirname "$0")/lib.sh"
@@ -24,8 +24,9 @@ unset BAD_PKCS11
 build()
 {
 	if [ -z "${PROGRAMS:-}" ]; then
-		make -s -C "$REPO/daemon" || return
-		PROGRAMS=$REPO/build/daemon
+		PROGRAMS=$REPO/build/sanitized
+		make -s -j"$(nproc)" -C "$REPO/daemon" SANITIZE=1 \
+			BUILD="$PROGRAMS" || return
 	fi
 	# shellcheck disable=SC2046 # flags
 	cc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 \
