@@ -306,8 +306,13 @@ static const char *read_envelope(struct daemon *d, struct unseal *u,
 		return u->envelope.damage;
 	}
 	*err = store_read(d->store, &u->envelope, data, len);
-	if (*err)
-		return strerrordesc_np(-*err);
+	if (*err) {
+		damage = strerrordesc_np(-*err);
+		/* Of -ENOENT only the kernel's own means that nobody waits. */
+		if (*err == -ENOENT)
+			*err = -ENOKEY;
+		return damage;
+	}
 	damage = envelope_parse(*data, *len, &now);
 	if (!damage && (strcmp(now.name, u->envelope.name) ||
 			now.version != u->envelope.version))
