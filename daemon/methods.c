@@ -245,6 +245,17 @@ static json_t *integers(const uint32_t *values, size_t n)
 	return list;
 }
 
+/* All that is known for sure is its file. */
+static json_t *describe_damaged(struct store *store, const struct envelope *e)
+{
+	char path[4096 + ENVELOPE_FILE_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", store_path(store), e->file);
+	return json_pack("{s:s, s:I, s:s, s:s}", "name", e->name, "version",
+			 (json_int_t)e->version, "envelope", path, "damage",
+			 e->damage);
+}
+
 static json_t *describe(struct store *store, const struct envelope *e)
 {
 	char id[2 * VAULTRING_ID_SIZE + 1], path[4096 + ENVELOPE_FILE_MAX];
@@ -275,8 +286,9 @@ static void kek_list(struct daemon *d, struct call *call, const json_t *params)
 
 	(void)params;
 	for (i = 0; i < n; i++)
-		if (!list[i].damage)
-			json_array_append_new(keks, describe(d->store, &list[i]));
+		json_array_append_new(keks, list[i].damage ?
+				      describe_damaged(d->store, &list[i]) :
+				      describe(d->store, &list[i]));
 	call_reply(call, json_pack("{s:o}", "keks", keks));
 }
 

@@ -161,8 +161,9 @@ int pins_load(const struct pins *pins);
 /* cmd_kek_create.c */
 int kek_create(const struct verb *verb, int argc, char *argv[]);
 /* cmd_kek.c */
-json_t *all_keks(bool say_why);
-void print_keks(const json_t *keks);
+/* *whole: the daemon has told of those that are not active too */
+json_t *all_keks(bool say_why, bool *whole);
+void print_keks(const json_t *keks, bool whole);
 /* cmd_vault.c */
 void print_vaults(const json_t *vaults);
 /* What the vault says its public key is, and its fingerprint computed here. */
@@ -200,7 +201,8 @@ int dek_load(const char *object, const uint8_t blob[VAULTRING_BLOB_SIZE],
 	     const struct dek_info *info, const char *options);
 
 /* device.c: what is on a device, before it is overwritten */
-int device_check_free(const char *device);
+/* @sector_size: its size must be a multiple of that; 0: whatever fits */
+int device_check_free(const char *device, uint32_t sector_size);
 int device_confirm_wipe(const char *device, bool yes);
 int device_wipe_signatures(const char *device);
 

@@ -8,6 +8,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -45,6 +46,23 @@ static void say_exists(const char *path)
 {
 	say_error("%s: exists; --force replaces it, and what was encrypted with "
 		  "its key is then lost", path);
+}
+
+/* --force is for files: /dev/stdout, or a disk, must not become one. */
+static int check_target(const char *path, bool force)
+{
+	struct stat st;
+
+	if (lstat(path, &st))
+		return 0;
+	if (!force) {
+		say_exists(path);
+		return -EEXIST;
+	}
+	if (S_ISREG(st.st_mode))
+		return 0;
+	say_error("%s: not a regular file; give another name", path);
+	return -EINVAL;
 }
 
 static int write_blob(const char *path, const uint8_t *blob, bool force)
@@ -123,10 +141,8 @@ static int dek_new_file(const struct verb *verb, int argc, char *argv[])
 	if (why)
 		return verb_usage(verb, "%s", why);
 	/* Before a vault is asked; the write itself never replaces either. */
-	if (!o.force && !access(o.file, F_OK)) {
-		say_exists(o.file);
+	if (check_target(o.file, o.force))
 		return FAILED;
-	}
 	if (dek_new(o.kek, o.use, o.bits, blob) ||
 	    write_blob(o.file, blob, o.force))
 		return FAILED;

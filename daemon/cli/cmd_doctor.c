@@ -279,8 +279,7 @@ static void check_trust(json_t *report, const struct pins *pins,
 
 	snprintf(next, sizeof(next), "vaultring vault pin %.64s", name);
 	if (!reply)
-		wrong("vault", "see the message; then: vaultring vault check",
-		      "%s: %s", name, error.message);
+		wrong("vault", NULL, "%s", error.message);
 	else if (!fingerprint || !pins_have_vault(pins, fingerprint))
 		wrong("vault", next, "%s: answers, but its public key is not "
 		      "trusted yet", name);
@@ -288,6 +287,49 @@ static void check_trust(json_t *report, const struct pins *pins,
 		ok("vault", "%s: answers in %.0f ms, and is trusted", name,
 		   json_number_value(json_object_get(reply, "latency_ms")));
 	json_decref(reply);
+}
+
+/*
+ * A vault that refused is not asked again: each try with a wrong PIN brings a
+ * token closer to locking itself, and who looks for a fault tries often.
+ */
+static void check_vault(json_t *report, const struct pins *pins,
+			const json_t *vault)
+{
+	const char *name = json_string_value(json_object_get(vault, "name"));
+	const char *state = json_string_value(json_object_get(vault, "state"));
+	const char *why = json_string_value(json_object_get(vault, "message"));
+	char next[128];
+
+	if (!name)
+		return;
+	if (!state || strcmp(state, "refused")) {
+		check_trust(report, pins, name);
+		return;
+	}
+	snprintf(next, sizeof(next), "set this right, then: vaultring vault "
+		 "check %.64s", name);
+	wrong("vault", next, "%s: refused when it was last asked: %s", name,
+	      why ? why : "it did not say why");
+}
+
+static void check_envelopes(json_t *report)
+{
+	struct daemon_error error;
+	json_t *keks = daemon_keks(&error), *kek;
+	size_t i;
+
+	json_array_foreach(keks, i, kek) {
+		const char *damage = json_string_value(
+			json_object_get(kek, "damage"));
+		const char *path = json_string_value(
+			json_object_get(kek, "envelope"));
+
+		if (damage && path)
+			wrong("envelope", "restore it from a backup",
+			      "%s is damaged: %s", path, damage);
+	}
+	json_decref(keks);
 }
 
 static void check_daemon(json_t *report)
@@ -311,16 +353,12 @@ static void check_daemon(json_t *report)
 	if (pins_read(&pins, false)) {
 		wrong("pins", "correct " PINS_FILE, "unreadable");
 	} else {
-		json_array_foreach(vaults, i, vault) {
-			const char *name = json_string_value(
-				json_object_get(vault, "name"));
-
-			if (name)
-				check_trust(report, &pins, name);
-		}
+		json_array_foreach(vaults, i, vault)
+			check_vault(report, &pins, vault);
 		pins_free(&pins);
 	}
 	json_decref(vaults);
+	check_envelopes(report);
 }
 
 static void check_cryptsetup(json_t *report)

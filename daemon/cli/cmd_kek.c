@@ -23,13 +23,14 @@ static const char *text(const json_t *object, const char *member)
  * The store's KEKs with the kernel's word on each (state, lease_left,
  * transforms), and those that only the kernel holds.  NULL: neither answers.
  */
-json_t *all_keks(bool say_why)
+json_t *all_keks(bool say_why, bool *whole)
 {
 	struct daemon_error error;
 	json_t *stored = daemon_keks(&error), *active, *kek, *mine;
 	int err;
 	size_t i;
 
+	*whole = stored;
 	active = kernel_keks(&err);
 	if (!stored && say_why)
 		say_error("%s", error.message);
@@ -42,6 +43,7 @@ json_t *all_keks(bool say_why)
 	json_array_foreach(stored, i, kek) {
 		mine = find_kek(active, NULL, text(kek, "id"));
 		json_object_set_new(kek, "state", json_string(
+			json_object_get(kek, "damage") ? "damaged" :
 			active ? "sealed" : "unknown"));
 		if (mine)
 			json_object_update(kek, mine);
@@ -53,15 +55,16 @@ json_t *all_keks(bool say_why)
 	return stored;
 }
 
-void print_keks(const json_t *keks)
+void print_keks(const json_t *keks, bool whole)
 {
 	struct table table = { 0 };
 	json_t *kek;
 	size_t i;
 
 	if (!json_array_size(keks)) {
-		printf("no KEKs; make one: "
-		       "vaultring kek create NAME --vault VAULT\n");
+		printf(whole ? "no KEKs; make one: "
+		       "vaultring kek create NAME --vault VAULT\n" :
+		       "no active KEKs; of others only the daemon knows\n");
 		return;
 	}
 	table_row(&table, "KEK", "VERSION", "STATE", "LEASE LEFT", "LIVE",
@@ -94,7 +97,8 @@ static int kek_list(const struct verb *verb, int argc, char *argv[])
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
-	bool json = false;
+	bool json = false, whole;
+	int status = DONE;
 	json_t *keks;
 	int opt;
 
@@ -107,14 +111,15 @@ static int kek_list(const struct verb *verb, int argc, char *argv[])
 		return verb_usage(verb, "takes no argument");
 	if (!need_root(verb))
 		return FAILED;
-	keks = all_keks(true);
+	keks = all_keks(true, &whole);
 	if (!keks)
 		return FAILED;
 	if (json)
-		return print_json(json_pack("{s:o}", "keks", keks));
-	print_keks(keks);
+		status = print_json(json_pack("{s:O}", "keks", keks));
+	else
+		print_keks(keks, whole);
 	json_decref(keks);
-	return DONE;
+	return whole ? status : FAILED;
 }
 
 static void print_list(const char *label, const json_t *array, const char *empty)
@@ -140,6 +145,11 @@ static void print_kek(const json_t *kek, const char *pinned)
 	if (!strcmp(state, "active"))
 		printf("%-12s%s\n", "lease left", format_lease(buf, sizeof(buf),
 			json_object_get(kek, "lease_left")));
+	if (json_object_get(kek, "damage")) {
+		printf("%-12s%s: %s; restore it from a backup\n", "envelope",
+		       text(kek, "envelope"), text(kek, "damage"));
+		return;
+	}
 	printf("%-12s%lld keyed transforms\n", "live", (long long)
 	       json_integer_value(json_object_get(kek, "transforms")));
 	print_list("uses", json_object_get(kek, "uses"), "-");
@@ -152,8 +162,8 @@ static void print_kek(const json_t *kek, const char *pinned)
 	print_list("uids", json_object_get(kek, "uids"), "none but root");
 	print_list("gids", json_object_get(kek, "gids"), "none");
 	format_lease(buf, sizeof(buf), json_object_get(kek, "lease"));
-	printf("%-12s%s, then %s\n", "lease", lease ? buf : "none",
-	       text(kek, "lease_end"));
+	printf("%-12s%s%s%s\n", "lease", lease ? buf : "none",
+	       lease ? ", then " : "", lease ? text(kek, "lease_end") : "");
 	printf("%-12s%s\n", "not before", format_time(buf, sizeof(buf),
 	       json_integer_value(json_object_get(kek, "not_before"))));
 	printf("%-12s%s\n", "not after", format_time(buf, sizeof(buf),
@@ -163,13 +173,17 @@ static void print_kek(const json_t *kek, const char *pinned)
 
 static int show(const char *name, bool json)
 {
-	json_t *keks = all_keks(true), *kek = find_kek(keks, name, NULL);
+	bool whole, pinned = false;
+	json_t *keks = all_keks(true, &whole);
+	json_t *kek = find_kek(keks, name, NULL);
 	struct pins pins;
 	char id[ID_HEX];
-	bool pinned = false;
 
 	if (!kek) {
-		if (keks)
+		if (keks && !whole)
+			say_error("kek %s: not active; of others only the "
+				  "daemon knows", name);
+		else if (keks)
 			say_error("kek %s: no such KEK; see: vaultring kek list",
 				  name);
 		json_decref(keks);

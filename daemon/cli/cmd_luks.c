@@ -20,6 +20,7 @@
 #define TOKEN_TYPE	"vaultring"
 #define CIPHER		"paes"
 #define CIPHER_MODE	"xts-plain64"
+#define MAX_LABEL	47	/* libcryptsetup checks after all is wiped */
 
 struct volume {
 	uint8_t blob[VAULTRING_BLOB_SIZE];
@@ -112,12 +113,12 @@ static int format(struct format_options *o)
 {
 	struct volume volume;
 
-	if (device_check_free(o->device) ||
+	if (device_check_free(o->device, o->params.sector_size) ||
 	    dek_new(o->kek, "xts", 512, volume.blob) ||
 	    dek_parse(o->device, volume.blob, sizeof(volume.blob),
 		      &volume.info) ||
 	    device_confirm_wipe(o->device, o->yes) ||
-	    device_check_free(o->device) ||
+	    device_check_free(o->device, o->params.sector_size) ||
 	    device_wipe_signatures(o->device) ||
 	    write_header(o->device, &o->params, o->kek, &volume))
 		return FAILED;
@@ -155,6 +156,8 @@ static int luks_format(const struct verb *verb, int argc, char *argv[])
 	if (!name_ok(o.kek))
 		return verb_usage(verb, "a KEK's name has 1 to 63 of "
 				  "A-Z a-z 0-9 . _ -");
+	if (o.params.label && strlen(o.params.label) > MAX_LABEL)
+		return verb_usage(verb, "--label takes up to %d bytes", MAX_LABEL);
 	if (sector) {
 		o.params.sector_size = (uint32_t)strtoul(sector, &end, 10);
 		if (*end || (o.params.sector_size != 512 &&
@@ -253,6 +256,7 @@ static int open_volume(const char *device, const char *name, uint32_t flags)
 {
 	struct crypt_device *cd = NULL;
 	struct volume volume;
+	const char *cipher;
 	int err = -1;
 
 	crypt_set_log_callback(NULL, no_log, NULL);
@@ -268,9 +272,10 @@ static int open_volume(const char *device, const char *name, uint32_t flags)
 			  "make one: vaultring luks format", device);
 		goto out;
 	}
-	if (strcmp(crypt_get_cipher(cd), CIPHER)) {
+	cipher = crypt_get_cipher(cd);
+	if (!cipher || strcmp(cipher, CIPHER)) {
 		say_error("%s: encrypted with %s, not under a vault's key; "
-			  "try: cryptsetup open", device, crypt_get_cipher(cd));
+			  "try: cryptsetup open", device, cipher ?: "nothing known");
 		goto out;
 	}
 	/* dm-crypt would only say EINVAL, so ask the kernel about the blob. */

@@ -72,7 +72,8 @@ static void print_daemon(const json_t *daemon, const json_t *module)
 	const json_t *attached = json_object_get(module, "daemon_attached");
 
 	printf("daemon  %s%s\n", message ? message : "running",
-	       !json_is_boolean(attached) ? "" : json_is_true(attached) ?
+	       message || !json_is_boolean(attached) ? "" :
+	       json_is_true(attached) ?
 	       ", attached to the module" : ", not attached to the module");
 }
 
@@ -83,7 +84,7 @@ int cmd_status(const struct verb *verb, int argc, char *argv[])
 		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	json_t *module, *daemon, *pins, *vaults, *keks;
-	bool json = false;
+	bool json = false, whole;
 	int opt;
 
 	while ((opt = verb_getopt(verb, argc, argv, options))) {
@@ -96,7 +97,7 @@ int cmd_status(const struct verb *verb, int argc, char *argv[])
 	module = module_state();
 	daemon = daemon_state(&vaults);
 	pins = pins_state();
-	keks = all_keks(false);
+	keks = all_keks(false, &whole);
 	if (json)
 		return print_json(json_pack("{s:o, s:o, s:o, s:o, s:o}",
 			"module", module, "daemon", daemon, "pins", pins,
@@ -109,7 +110,7 @@ int cmd_status(const struct verb *verb, int argc, char *argv[])
 	       (long long)json_integer_value(json_object_get(pins, "keks")));
 	if (keks) {
 		printf("\n");
-		print_keks(keks);
+		print_keks(keks, whole);
 	}
 	if (vaults) {
 		printf("\n");

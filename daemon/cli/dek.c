@@ -10,6 +10,7 @@
 #include <keyutils.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -83,7 +84,10 @@ static int explain(const char *object, const char *kek, const char *id, int err)
 		break;
 	case EACCES:
 	case EPERM:
-		say_error("%s: you may not use kek %s", object, name);
+		/* Root may use every KEK, but not for everything. */
+		say_error(geteuid() ? "%s: you may not use kek %s, or not for this" :
+			  "%s: kek %s is not for this use; see: vaultring kek list",
+			  object, name);
 		break;
 	case EKEYREJECTED:
 		say_error("%s: forged or corrupt: it does not open under kek %s; "
@@ -172,8 +176,8 @@ static int ensure_id(const char *object, const char *id, char **name)
 	kek = find_kek(keks, NULL, id);
 	if (!kek) {
 		say_error("%s: it is wrapped by kek %s, of which there is no "
-			  "envelope here; restore NAME@VERSION.env to "
-			  "/var/lib/vaultring/keks and restart vaultringd",
+			  "usable envelope here; restore NAME@VERSION.env "
+			  "to /var/lib/vaultring/keks, owned by vaultring",
 			  object, id);
 		err = -ENOKEY;
 	} else {

@@ -49,7 +49,23 @@ static bool looped(const char *file, char *loop, size_t size)
 	return found;
 }
 
-int device_check_free(const char *device)
+static int check_size(const char *device, off_t size, uint32_t sector_size)
+{
+	if (size < MIN_SIZE) {
+		say_error("%s: too small: a LUKS2 header takes 16 MiB, so it "
+			  "needs 17 at least", device);
+		return -1;
+	}
+	if (sector_size && size % sector_size) {
+		say_error("%s: its size, %lld bytes, is no multiple of "
+			  "--sector-size %u; leave that out", device,
+			  (long long)size, sector_size);
+		return -1;
+	}
+	return 0;
+}
+
+int device_check_free(const char *device, uint32_t sector_size)
 {
 	struct stat st;
 	char loop[64];
@@ -76,11 +92,7 @@ int device_check_free(const char *device)
 		off_t size = lseek(fd, 0, SEEK_END);
 
 		close(fd);
-		if (size >= MIN_SIZE)
-			return 0;
-		say_error("%s: too small: a LUKS2 header takes 16 MiB, so it "
-			  "needs 17 at least", device);
-		return -1;
+		return check_size(device, size, sector_size);
 	}
 	if (errno == EBUSY)
 		say_error("%s: in use (mounted or mapped); see: lsblk %s",

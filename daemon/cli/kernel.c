@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
@@ -74,7 +75,8 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *nlerr, void *arg)
 	(void)from;
 	exchange->err = nlerr->error;
 	exchange->done = true;
-	set_error(0, strerror(-nlerr->error));
+	set_error(0, nlerr->error == -EPERM ?
+		  "only root may ask the module" : strerror(-nlerr->error));
 	if (!(header->nlmsg_flags & NLM_F_CAPPED))
 		skip += nlerr->msg.nlmsg_len - NLMSG_HDRLEN;
 	if (header->nlmsg_flags & NLM_F_ACK_TLVS &&
@@ -380,12 +382,31 @@ json_t *find_kek(json_t *keks, const char *name, const char *id_hex)
 	return best;
 }
 
+/*
+ * A module that was unloaded and loaded again has forgotten the pins, and to a
+ * name without one any KEK will do.  The file is the truth.
+ */
+static int reload_pins(void)
+{
+	struct pins pins;
+	int err;
+
+	if (pins_read(&pins, true))
+		return -1;
+	err = pins_load(&pins);
+	pins_free(&pins);
+	return err;
+}
+
 int kek_ensure(const char *name)
 {
-	int err, active;
-	json_t *keks = kernel_keks(&err);
+	json_t *keks;
 	const char *state;
+	int err, active;
 
+	if (!geteuid() && reload_pins())
+		return -1;
+	keks = kernel_keks(&err);
 	if (!keks && err != -EPERM) {
 		say_error("kek %s: %s", name, kernel_error());
 		return -1;

@@ -33,7 +33,8 @@ void say_note(const char *fmt, ...)
 
 int print_json(json_t *stolen)
 {
-	int err = !stolen || json_dumpf(stolen, stdout, JSON_INDENT(2));
+	int err = !stolen || json_dumpf(stolen, stdout, JSON_INDENT(2) |
+				    JSON_REAL_PRECISION(6));
 
 	json_decref(stolen);
 	printf("\n");
