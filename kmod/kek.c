@@ -9,15 +9,12 @@
  */
 
 #include <crypto/aead.h>
-#include <linux/cred.h>
-#include <linux/ctype.h>
 #include <linux/err.h>
 #include <linux/hashtable.h>
 #include <linux/jhash.h>
 #include <linux/netlink.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
-#include <linux/uidgid.h>
 
 #include "vr.h"
 
@@ -34,20 +31,6 @@ static DEFINE_HASHTABLE(vr_keks_by_name, VR_KEK_HASH_BITS);
 static DEFINE_SPINLOCK(vr_keks_lock);
 static unsigned int vr_keks_held;
 struct workqueue_struct *vr_wq;
-
-bool vr_name_ok(const char *name)
-{
-	size_t len;
-
-	/* A name is also a file's name. */
-	if (name[0] == '.' || name[0] == '-')
-		return false;
-	for (len = 0; name[len]; len++)
-		if (!isascii(name[len]) ||
-		    (!isalnum(name[len]) && !strchr("._-", name[len])))
-			return false;
-	return len && len <= VAULTRING_MAX_NAME;
-}
 
 /*
  * Lifetime
@@ -209,33 +192,6 @@ int vr_kek_check(struct vr_kek *kek)
 	    kek->attrs.not_before > ktime_get_real_seconds())
 		return -EKEYEXPIRED;
 	return 0;
-}
-
-static bool cred_in_group(const struct cred *cred, u32 gid)
-{
-	kgid_t kgid = make_kgid(&init_user_ns, gid);
-	int i;
-
-	for (i = 0; i < cred->group_info->ngroups; i++)
-		if (gid_eq(cred->group_info->gid[i], kgid))
-			return true;
-	return gid_eq(cred->fsgid, kgid);
-}
-
-/* May a task of these credentials have such a KEK unsealed?  Root always may. */
-bool vr_attrs_list(const struct vr_attrs *attrs, const struct cred *cred)
-{
-	unsigned int i;
-
-	if (uid_eq(cred->fsuid, GLOBAL_ROOT_UID))
-		return true;
-	for (i = 0; i < attrs->uids; i++)
-		if (attrs->uid[i] == from_kuid(&init_user_ns, cred->fsuid))
-			return true;
-	for (i = 0; i < attrs->gids; i++)
-		if (cred_in_group(cred, attrs->gid[i]))
-			return true;
-	return false;
 }
 
 /*

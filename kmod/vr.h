@@ -150,6 +150,10 @@ int vr_hkdf(const u8 secret[VR_SECRET_SIZE], const struct vr_piece *info,
 	    unsigned int pieces, u8 *out, size_t len);
 int vr_sha256(const void *data, size_t len, u8 out[SHA256_DIGEST_SIZE]);
 
+/* attrs.c */
+bool vr_name_ok(const char *name);
+bool vr_attrs_list(const struct vr_attrs *attrs, const struct cred *cred);
+
 /* kek.c */
 extern struct workqueue_struct *vr_wq;
 
@@ -166,7 +170,6 @@ struct vr_kek *vr_kek_get_nth(unsigned int *bucket, unsigned int *skip);
 void vr_kek_put(struct vr_kek *kek);
 int vr_kek_check(struct vr_kek *kek);
 int vr_kek_gone(struct vr_kek *kek);
-bool vr_attrs_list(const struct vr_attrs *attrs, const struct cred *cred);
 u64 vr_kek_lease_left(struct vr_kek *kek);
 unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state);
 void vr_kek_end_unpinned(void);
@@ -175,7 +178,6 @@ void vr_kek_leave(struct vr_kek *kek);
 unsigned int vr_kek_count(void);
 int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
-bool vr_name_ok(const char *name);
 
 /* blob.c */
 const struct vaultring_blob *vr_blob_check(const void *data, size_t len,
