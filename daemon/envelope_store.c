@@ -145,6 +145,22 @@ static int read_folder(struct store *store)
 	return 0;
 }
 
+/* A file that was restored in its place leaves the folder as it was. */
+static bool any_restored(struct store *store)
+{
+	struct envelope now;
+	size_t i;
+
+	for (i = 0; i < store->n; i++) {
+		const struct envelope *e = &store->list[i];
+
+		if (e->damage && !load(store, e->file, &now) &&
+		    !strcmp(now.name, e->name) && now.version == e->version)
+			return true;
+	}
+	return false;
+}
+
 static void refresh(struct store *store)
 {
 	struct timespec now;
@@ -156,7 +172,8 @@ static void refresh(struct store *store)
 		return;
 	}
 	if (st.st_mtim.tv_sec == store->read_at.tv_sec &&
-	    st.st_mtim.tv_nsec == store->read_at.tv_nsec)
+	    st.st_mtim.tv_nsec == store->read_at.tv_nsec &&
+	    !any_restored(store))
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	err = read_folder(store);
