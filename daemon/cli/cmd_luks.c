@@ -20,6 +20,7 @@
 #define TOKEN_TYPE	"vaultring"
 #define CIPHER		"paes"
 #define CIPHER_MODE	"xts-plain64"
+#define MAX_MAPPING	127	/* DM_NAME_LEN with its NUL is 128 */
 #define MAX_LABEL	47	/* libcryptsetup checks after all is wiped */
 
 struct volume {
@@ -218,8 +219,9 @@ static int read_token(struct crypt_device *cd, const char *device,
 		found = parse_token(device, text, volume);
 	}
 	if (!found)
-		say_error("%s: a LUKS2 volume without a vaultring token; it was "
-			  "not made by vaultring luks format", device);
+		say_error("%s: a LUKS2 volume without a vaultring token; with "
+			  "its blob in a file, try: cryptsetup open --key-size "
+			  "1088 --volume-key-file FILE %s NAME", device, device);
 	return found > 0 ? 0 : -1;
 }
 
@@ -310,6 +312,10 @@ static int luks_open(const struct verb *verb, int argc, char *argv[])
 	}
 	if (optind + 2 != argc)
 		return verb_usage(verb, "give a device and a name for it");
+	if (!*argv[optind + 1] || strlen(argv[optind + 1]) > MAX_MAPPING ||
+	    strchr(argv[optind + 1], '/'))
+		return verb_usage(verb, "a mapping's name has 1 to %d bytes and "
+				  "no slash", MAX_MAPPING);
 	if (!need_root(verb))
 		return FAILED;
 	return open_volume(argv[optind], argv[optind + 1], flags);
