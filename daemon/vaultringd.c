@@ -180,7 +180,8 @@ static int on_netlink(sd_event_source *source, int fd, uint32_t events,
 	(void)events;
 	if (!err)
 		return 0;
-	log_notice("attaching to the kernel anew (%s)", strerror(-err));
+	log_notice("attaching to the kernel anew (%s)", err == -ESTALE ?
+		   "the module was loaded again" : strerror(-err));
 	detach(d);
 	err = attach(d);
 	if (err)
