@@ -228,7 +228,7 @@ refused "and who asks is told that it is rejected" "rejected" \
 ok "a KEK can be made for a group" members_kek
 refused "who is not in the group cannot have it unsealed" "denied" \
 	ask_for_members_kek nogroup
-must vaultring kek revoke members
+refused "nor was it unsealed for him" "not active" vaultring kek revoke members
 ok "a member by a supplementary group can" ask_for_members_kek nogroup,daemon
 ok "status works and says so when the daemon is stopped" status_when_stopped
 refused "kek create says that the daemon is stopped, and what to do" \

@@ -272,6 +272,23 @@ TEST_F(kek, possession_through_a_keyring_with_search_is_enough)
 	EXPECT_EQ(0, as_nobody(try_handed, &h));
 }
 
+TEST_F(kek, possession_does_not_help_whom_the_envelope_does_not_name)
+{
+	static const uint32_t uids[] = { 12345 };
+	struct kek_options o = { .uids = uids, .n_uids = 1 };
+	uint8_t blob[VAULTRING_BLOB_SIZE];
+	struct handed h = { .blob = blob };
+	struct kek kek;
+
+	ASSERT_EQ(0, kek_make(self->nl, &self->vault, &o, &kek));
+	ASSERT_EQ(0, a_blob(&kek, blob));
+	h.ring = ring_with_kek(kek.name, KEY_POS_SEARCH | KEY_POS_VIEW |
+			       KEY_OTH_SEARCH);
+	ASSERT_GT(h.ring, 0);
+	EXPECT_EQ(EACCES, as_nobody(try_handed, &h));
+	kek_revoke(self->nl, &kek);
+}
+
 TEST_F(kek, possession_without_search_is_not_enough)
 {
 	struct handed h = { .blob = self->blob };
