@@ -180,10 +180,13 @@ static int on_netlink(sd_event_source *source, int fd, uint32_t events,
 	(void)events;
 	if (!err)
 		return 0;
-	log_notice("attaching to the kernel anew (%s)", err == -ESTALE ?
-		   "the module was loaded again" : strerror(-err));
+	log_notice(err == -ESTALE ?
+		   "the module was loaded again; ending, to be started with its pins" :
+		   "attaching to the kernel anew (%s)", strerror(-err));
 	detach(d);
-	err = attach(d);
+	/* A module that was loaded again has no pins yet: a restart loads them. */
+	if (err != -ESTALE)
+		err = attach(d);
 	if (err)
 		sd_event_exit(d->event, err);
 	return 0;

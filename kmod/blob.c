@@ -108,7 +108,7 @@ static int blob_crypt(struct vr_kek *kek, struct vaultring_blob *blob,
 
 /*
  * Open a checked blob.  -EKEYREJECTED: forged or corrupt; -EKEYREVOKED and
- * -EKEYEXPIRED: the KEK is over; -EACCES: the KEK is not for this use.
+ * -EKEYEXPIRED: the KEK is over; -EOPNOTSUPP: the KEK is not for this use.
  */
 int vr_blob_open(struct vr_kek *kek, const struct vaultring_blob *blob,
 		 struct vr_secret *dek)
@@ -120,7 +120,7 @@ int vr_blob_open(struct vr_kek *kek, const struct vaultring_blob *blob,
 	if (err)
 		return err;
 	if (!(kek->attrs.uses & BIT(blob->use)))
-		return -EACCES;
+		return -EOPNOTSUPP;
 	copy = kmemdup(blob, sizeof(*blob), GFP_NOIO);
 	if (!copy)
 		return -ENOMEM;
@@ -154,7 +154,7 @@ int vr_blob_seal(struct vr_kek *kek, u8 use, const u8 *dek_id,
 	if (err)
 		return err;
 	if (!(kek->attrs.uses & BIT(use)))
-		return -EACCES;
+		return -EOPNOTSUPP;
 	work = kzalloc(sizeof(*work), GFP_NOIO);
 	if (!work)
 		return -ENOMEM;

@@ -415,13 +415,9 @@ struct vr_kek *vr_envelope_unseal(const struct vr_envelope *env,
 	crypto_xor(master, env->share[0].head->masked, sizeof(master));
 
 	err = check_commitment(master, env, extack) ?:
-	      check_dates(&env->attrs, extack);
-	if (!err && !vr_pins_allow_kek(env->attrs.name, head->id)) {
-		NL_SET_ERR_MSG(extack, "the name is pinned to another KEK");
-		err = -EKEYREJECTED;
-	}
-	if (!err)
-		err = derive_kek(master, &env->attrs, key);
+	      check_dates(&env->attrs, extack) ?:
+	      vr_pins_check_kek(env->attrs.name, head->id, extack) ?:
+	      derive_kek(master, &env->attrs, key);
 out:
 	kek = err ? ERR_PTR(err) : vr_kek_alloc(&env->attrs, head->id, key);
 	memzero_explicit(master, sizeof(master));

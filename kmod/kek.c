@@ -421,7 +421,7 @@ void vr_kek_end_unpinned(void)
 	struct vr_kek *kek;
 
 	while ((kek = vr_kek_get_nth(&bucket, &skip))) {
-		if (!vr_pins_allow_kek(kek->attrs.name, kek->id)) {
+		if (vr_pins_check_kek(kek->attrs.name, kek->id, NULL)) {
 			vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
 			bucket = 0;
 			skip = 0;

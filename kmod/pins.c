@@ -4,12 +4,13 @@
  *
  * A public-key exchange does not prove who answers, and the daemon is not
  * trusted.  So root says, in a file that the daemon cannot write, which vault
- * keys are ours and which KEK a name stands for.
+ * keys are ours and which KEK a name stands for.  Until that file has been
+ * loaded, no KEK is made.
  */
 
 #include <linux/err.h>
 #include <linux/mutex.h>
-#include <linux/overflow.h>
+#include <linux/netlink.h>
 #include <linux/slab.h>
 
 #include "vr.h"
@@ -24,7 +25,7 @@ struct vr_pins {
 };
 
 static DEFINE_MUTEX(vr_pins_lock);
-static struct vr_pins *vr_pins;		/* vr_pins_lock; NULL: none */
+static struct vr_pins *vr_pins;		/* vr_pins_lock; NULL: not loaded yet */
 
 /* Room for that many pins, to be filled by vr_pins_add_*(). */
 struct vr_pins *vr_pins_alloc(unsigned int vaults, unsigned int keks)
@@ -87,21 +88,40 @@ bool vr_pins_allow_vault(const u8 *fingerprint)
 	return found;
 }
 
-/* A name without pins may have any id. */
-bool vr_pins_allow_kek(const char *name, const u8 *id)
+/* A name without pins may have any id; vr_pins_lock is held. */
+static bool kek_allowed(const char *name, const u8 *id)
 {
 	bool found = false, pinned = false;
 	unsigned int i;
 
-	mutex_lock(&vr_pins_lock);
-	for (i = 0; vr_pins && !found && i < vr_pins->keks; i++) {
+	for (i = 0; !found && i < vr_pins->keks; i++) {
 		if (strcmp(vr_pins->kek[i].name, name))
 			continue;
 		pinned = true;
 		found = !memcmp(vr_pins->kek[i].id, id, VAULTRING_ID_SIZE);
 	}
-	mutex_unlock(&vr_pins_lock);
 	return found || !pinned;
+}
+
+/*
+ * May this KEK have that name?  -EKEYREJECTED: it is pinned to another one;
+ * -ENOKEY: no pins have been loaded, which may say so.
+ */
+int vr_pins_check_kek(const char *name, const u8 *id,
+		      struct netlink_ext_ack *extack)
+{
+	int err = 0;
+
+	mutex_lock(&vr_pins_lock);
+	if (!vr_pins) {
+		NL_SET_ERR_MSG(extack, "no pins are loaded; try: vaultring vault pin --load");
+		err = -ENOKEY;
+	} else if (!kek_allowed(name, id)) {
+		NL_SET_ERR_MSG(extack, "the name is pinned to another KEK");
+		err = -EKEYREJECTED;
+	}
+	mutex_unlock(&vr_pins_lock);
+	return err;
 }
 
 void vr_pins_exit(void)

@@ -122,7 +122,8 @@ static void refused(const struct vr_envelope *env, int err)
  *
  * -EINVAL: not our format; -EKEYREJECTED: forged or corrupt, or the name is
  * pinned to another id; -EACCES: the task that asked is not one that may;
- * -ENOENT: it waits no more; -EAGAIN: too many under way.
+ * -ENOENT: it waits no more; -ENOKEY: no pins are loaded; -EAGAIN: too many
+ * under way.
  */
 int vr_unseal_start(const void *envelope, size_t len, u64 request,
 		    u32 deadline_ms, struct vr_unseal_reply *reply,
@@ -155,12 +156,10 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 	}
 
 	/* Known to be in vain: spare the vault. */
-	if (!vr_pins_allow_kek(unseal->env->attrs.name,
-			       vr_envelope_head(unseal->env)->id)) {
-		NL_SET_ERR_MSG(extack, "the name is pinned to another KEK");
-		err = -EKEYREJECTED;
+	err = vr_pins_check_kek(unseal->env->attrs.name,
+				vr_envelope_head(unseal->env)->id, extack);
+	if (err)
 		goto err_refused;
-	}
 	err = vr_oblivious_start(&unseal->exchange, unseal->env->share[0].data,
 				 challenge);
 	if (err == -EKEYREJECTED) {
@@ -215,11 +214,13 @@ static struct vr_kek *unseal_finish(struct vr_unseal *unseal, const u8 *answer,
 	if (!IS_ERR(kek))
 		kek = vr_kek_register(kek, extack);
 	/* Pins that were set in the meantime have not seen it. */
-	if (!IS_ERR(kek) && !vr_pins_allow_kek(kek->attrs.name, kek->id)) {
+	if (IS_ERR(kek))
+		return kek;
+	err = vr_pins_check_kek(kek->attrs.name, kek->id, extack);
+	if (err) {
 		vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
 		vr_kek_put(kek);
-		NL_SET_ERR_MSG(extack, "the name is pinned to another KEK");
-		return ERR_PTR(-EKEYREJECTED);
+		return ERR_PTR(err);
 	}
 	return kek;
 }

@@ -198,7 +198,8 @@ void vr_pins_add_kek(struct vr_pins *pins, const char *name, const u8 *id);
 void vr_pins_free(struct vr_pins *pins);
 void vr_pins_install(struct vr_pins *pins);
 bool vr_pins_allow_vault(const u8 *fingerprint);
-bool vr_pins_allow_kek(const char *name, const u8 *id);
+int vr_pins_check_kek(const char *name, const u8 *id,
+		      struct netlink_ext_ack *extack);
 void vr_pins_exit(void);
 
 /* envelope.c */

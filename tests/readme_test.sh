@@ -15,7 +15,7 @@ tidy()
 	umount /srv/data
 	vaultring luks close data
 	wipefs -aq /dev/vdb
-	rm -rf $TREE
+	rm -rf $TREE /root/vdb.header /root/data.blob
 }
 
 unpack()

@@ -465,6 +465,9 @@ ok "fifty exchanges in one session give the same" repeated
 ok "a fingerprint that differs is refused and both are named" \
 	with "$(configure; exchange "" "${FINGERPRINT//[0-7]/8}")" \
 	"\"refused\".*$FINGERPRINT.*${FINGERPRINT//[0-7]/8}"
+ok "a setting that is none is refused and named" \
+	with "$(configure | sed 's/"pin-source"/"pin-sauce"/')" \
+	'"refused".*pin-sauce'
 ok "a missing key is refused" \
 	with "$(configure; exchange nothing)" '"refused".*nothing'
 ok "two keys of one name are refused" \

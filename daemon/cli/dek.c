@@ -84,10 +84,7 @@ static int explain(const char *object, const char *kek, const char *id, int err)
 		break;
 	case EACCES:
 	case EPERM:
-		/* Root may use every KEK, but not for everything. */
-		say_error(geteuid() ? "%s: you may not use kek %s, or not for this" :
-			  "%s: kek %s is not for this use; see: vaultring kek list",
-			  object, name);
+		say_error("%s: you may not use kek %s", object, name);
 		break;
 	case EKEYREJECTED:
 		say_error("%s: forged or corrupt: it does not open under kek %s; "
@@ -101,7 +98,8 @@ static int explain(const char *object, const char *kek, const char *id, int err)
 		say_error("%s: kek %s was revoked", object, name);
 		break;
 	case EOPNOTSUPP:
-		say_error("%s: kek %s does not allow this use", object, name);
+		say_error("%s: kek %s does not allow this use; see: vaultring kek list",
+			  object, name);
 		break;
 	case EDQUOT:
 		say_error("%s: your quota of keys is used up; see "

@@ -42,15 +42,37 @@ int vault_fail(int err, const char *format, ...)
 	return err;
 }
 
+/* A mistyped one must not silently mean its default. */
+static int check_settings(json_t *given)
+{
+	const char *const *known;
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(given, name, value) {
+		for (known = vault_ops.settings; *known; known++)
+			if (!strcmp(name, *known))
+				break;
+		if (!*known)
+			return vault_fail(-ENOKEY, "vaultring.conf has \"%.40s\", which is no setting of a %s vault; see: man vaultring.conf",
+					  name, vault_ops.scheme);
+	}
+	return 0;
+}
+
 static int op_configure(const json_t *request, json_t *reply)
 {
 	json_t *given = json_object_get(request, "settings");
 	const char *uri;
+	int err;
 	size_t len = strlen(vault_ops.scheme);
 
 	(void)reply;
 	if (!json_is_object(given))
 		return vault_fail(-ENOKEY, "configure has no settings");
+	err = check_settings(given);
+	if (err)
+		return err;
 	json_decref(settings);
 	settings = json_deep_copy(given);
 	uri = vault_setting("uri");

@@ -368,8 +368,13 @@ static void p11_close(void)
 	module_close(&p11);
 }
 
+static const char *const p11_settings[] = {
+	"uri", "pin-source", "environment", NULL
+};
+
 const struct vault_ops vault_ops = {
 	.scheme		= "pkcs11",
+	.settings	= p11_settings,
 	.configure	= p11_configure,
 	.public_key	= p11_public_key,
 	.exchange	= p11_exchange,

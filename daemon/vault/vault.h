@@ -24,6 +24,7 @@
  */
 struct vault_ops {
 	const char *scheme;	/* of the URIs this family serves */
+	const char *const *settings;	/* it knows; the last one is NULL */
 
 	/* Reads the settings; talks to nobody. */
 	int (*configure)(void);
