@@ -35,7 +35,7 @@ struct vr_dek {
 
 /* What a text payload asks for; pointers go into the text. */
 struct vr_dek_args {
-	const char *kek, *hex, *provision;
+	const char *kek, *provision;
 	unsigned int use, bits;
 };
 
@@ -251,12 +251,12 @@ static int dek_load(const struct vr_dek_args *args, const void *data,
 static int dek_load_hex(struct vr_dek_args *args, char *text,
 			struct vaultring_blob *blob)
 {
+	const char *hex = next_word(&text);
 	u8 bytes[VAULTRING_BLOB_SIZE];
 	int err;
 
-	args->hex = next_word(&text);
-	if (!args->hex || strlen(args->hex) != 2 * sizeof(bytes) ||
-	    hex2bin(bytes, args->hex, sizeof(bytes)))
+	if (!hex || strlen(hex) != 2 * sizeof(bytes) ||
+	    hex2bin(bytes, hex, sizeof(bytes)))
 		return -EINVAL;
 	err = parse_options(args, text);
 	if (!err && (args->kek || args->use || args->bits))

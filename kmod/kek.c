@@ -106,6 +106,15 @@ err_free_kek:
  * Dates and lease
  */
 
+/* 0 while nothing ended the KEK for good, otherwise what did. */
+static int kek_gone(struct vr_kek *kek)
+{
+	if (likely(!percpu_ref_is_dying(&kek->users)))
+		return 0;
+	return READ_ONCE(kek->state) == VAULTRING_KEK_STATE_EXPIRED ?
+	       -EKEYEXPIRED : -EKEYREVOKED;
+}
+
 /* Seconds until the KEK ends by itself; 0 if it is over, U64_MAX: never. */
 u64 vr_kek_lease_left(struct vr_kek *kek)
 {
@@ -140,7 +149,7 @@ static void kek_queue_lease(struct vr_kek *kek)
 	u64 left = vr_kek_lease_left(kek);
 
 	lockdep_assert_held(&kek->lock);
-	if (left == U64_MAX || vr_kek_gone(kek))
+	if (left == U64_MAX || kek_gone(kek))
 		return;
 	left = min_t(u64, left, VR_LEASE_LOOK_S);
 	refcount_inc(&kek->refs);
@@ -171,22 +180,16 @@ static void vr_kek_lease_work(struct work_struct *work)
 	vr_kek_put(kek);
 }
 
-/* 0 while nothing ended the KEK for good, otherwise what did. */
-int vr_kek_gone(struct vr_kek *kek)
-{
-	if (likely(!percpu_ref_is_dying(&kek->users)))
-		return 0;
-	return READ_ONCE(kek->state) == VAULTRING_KEK_STATE_EXPIRED ?
-	       -EKEYEXPIRED : -EKEYREVOKED;
-}
-
 /* May something new be opened under the KEK now? */
 int vr_kek_check(struct vr_kek *kek)
 {
-	int err = vr_kek_gone(kek);
+	int err = kek_gone(kek);
 
 	if (err)
 		return err;
+	/* vr_kek_end() has begun, and its kill of @users is about to be seen. */
+	if (READ_ONCE(kek->state) == VAULTRING_KEK_STATE_REVOKED)
+		return -EKEYREVOKED;
 	if (READ_ONCE(kek->state) != VAULTRING_KEK_STATE_ACTIVE ||
 	    !vr_kek_lease_left(kek) ||
 	    kek->attrs.not_before > ktime_get_real_seconds())
@@ -301,9 +304,9 @@ static int kek_renew(struct vr_kek *old, const struct vr_kek *kek,
 	int err = 0;
 
 	mutex_lock(&old->lock);
-	if (vr_kek_gone(old) || (old->state != VAULTRING_KEK_STATE_ACTIVE &&
-				 old->attrs.lease_end ==
-				 VAULTRING_LEASE_END_KILL)) {
+	if (kek_gone(old) ||
+	    (old->state != VAULTRING_KEK_STATE_ACTIVE &&
+	     old->attrs.lease_end == VAULTRING_LEASE_END_KILL)) {
 		NL_SET_ERR_MSG(extack, "this KEK is ending at this moment; try again");
 		err = -EAGAIN;
 	} else if (memcmp(&old->attrs, &kek->attrs, sizeof(kek->attrs))) {
@@ -438,7 +441,7 @@ int vr_kek_enter(struct vr_kek *kek)
 {
 	if (likely(percpu_ref_tryget_live(&kek->users)))
 		return 0;
-	return vr_kek_gone(kek);
+	return kek_gone(kek);
 }
 
 void vr_kek_leave(struct vr_kek *kek)

@@ -169,7 +169,6 @@ struct vr_kek *vr_kek_get_good(const char *name, const u8 *id);
 struct vr_kek *vr_kek_get_nth(unsigned int *bucket, unsigned int *skip);
 void vr_kek_put(struct vr_kek *kek);
 int vr_kek_check(struct vr_kek *kek);
-int vr_kek_gone(struct vr_kek *kek);
 u64 vr_kek_lease_left(struct vr_kek *kek);
 unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state);
 void vr_kek_end_unpinned(void);
