@@ -3,23 +3,25 @@
  * vaultring: keys for dm-crypt and fscrypt, wrapped by KEKs that vaults hold
  */
 
+#include <linux/err.h>
 #include <linux/module.h>
 
 #include "vr.h"
 
 /* Brought up in this order and torn down in reverse. */
 static const struct {
+	const char *name;
 	int (*init)(void);
 	void (*exit)(void);
 } vr_parts[] = {
-	{ vr_kek_init, vr_kek_exit },
-	{ NULL, vr_pins_exit },
-	{ NULL, vr_unseal_exit },
-	{ vr_upcall_init, vr_upcall_exit },
-	{ vr_netlink_init, vr_netlink_exit },
-	{ vr_kek_type_init, vr_kek_type_exit },
-	{ vr_dek_type_init, vr_dek_type_exit },
-	{ vr_paes_init, vr_paes_exit },
+	{ "KEKs", vr_kek_init, vr_kek_exit },
+	{ "pins", NULL, vr_pins_exit },
+	{ "unseals", NULL, vr_unseal_exit },
+	{ "requests", vr_upcall_init, vr_upcall_exit },
+	{ "netlink family", vr_netlink_init, vr_netlink_exit },
+	{ "key type vault-kek", vr_kek_type_init, vr_kek_type_exit },
+	{ "key type vault-dek", vr_dek_type_init, vr_dek_type_exit },
+	{ "transforms", vr_paes_init, vr_paes_exit },
 };
 
 static void vr_unwind(size_t i)
@@ -36,10 +38,13 @@ static int __init vr_init(void)
 
 	for (i = 0; i < ARRAY_SIZE(vr_parts); i++) {
 		err = vr_parts[i].init ? vr_parts[i].init() : 0;
-		if (err) {
-			vr_unwind(i);
-			return err;
-		}
+		if (!err)
+			continue;
+		pr_err("%s: %pe%s\n", vr_parts[i].name, ERR_PTR(err),
+		       err == -EEXIST ? "; another module has it; see lsmod" : "");
+		vr_unwind(i);
+		/* modprobe takes -EEXIST for success: "it is loaded". */
+		return err == -EEXIST ? -EBUSY : err;
 	}
 	return 0;
 }
