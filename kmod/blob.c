@@ -52,13 +52,8 @@ bool vr_use_bits_ok(unsigned int use, unsigned int bits)
 	}
 }
 
-/*
- * Is this a blob that we know, and for that use (0: any)?
- *
- * -EINVAL: not our format; -EOPNOTSUPP: for another use.
- */
-const struct vaultring_blob *vr_blob_check(const void *data, size_t len,
-					   int use)
+/* Is this a blob that we know?  -EINVAL if not. */
+const struct vaultring_blob *vr_blob_check(const void *data, size_t len)
 {
 	const struct vaultring_blob *blob = data;
 
@@ -71,8 +66,6 @@ const struct vaultring_blob *vr_blob_check(const void *data, size_t len,
 	    !vr_use_bits_ok(blob->use, blob->dek_len * 8) ||
 	    memchr_inv(blob->reserved, 0, sizeof(blob->reserved)))
 		return ERR_PTR(-EINVAL);
-	if (use && blob->use != use)
-		return ERR_PTR(-EOPNOTSUPP);
 	return blob;
 }
 
@@ -141,6 +134,23 @@ int vr_blob_open(struct vr_kek *kek, const struct vaultring_blob *blob,
 out:
 	kfree_sensitive(copy);
 	return err;
+}
+
+/*
+ * Open a checked blob with what the caller may use; the daemon is asked for a
+ * KEK that is not held.  *@kek is NULL if there is none to be had; otherwise
+ * the caller gives it back, after an error too.
+ */
+int vr_blob_unlock(const struct vaultring_blob *blob, struct vr_secret *dek,
+		   struct vr_kek **kek)
+{
+	struct vr_kek *found = vr_kek_request_id(blob->kek_id);
+
+	*kek = NULL;
+	if (IS_ERR(found))
+		return PTR_ERR(found);
+	*kek = found;
+	return vr_blob_open(found, blob, dek);
 }
 
 /* Wrap a DEK; without a @dek_id it gets a new one. */

@@ -229,20 +229,18 @@ static int dek_new(const struct vr_dek_args *args, struct vaultring_blob *blob)
 static int dek_load(const struct vr_dek_args *args, const void *data,
 		    size_t len, struct vaultring_blob *out)
 {
-	const struct vaultring_blob *blob = vr_blob_check(data, len, 0);
+	const struct vaultring_blob *blob = vr_blob_check(data, len);
+	struct vr_kek *kek = NULL;
 	struct vr_secret dek;
-	struct vr_kek *kek;
 	int err;
 
 	if (IS_ERR(blob))
 		return PTR_ERR(blob);
-	kek = vr_kek_request_id(blob->kek_id);
-	if (IS_ERR(kek))
-		return PTR_ERR(kek);
-	err = vr_blob_open(kek, blob, &dek) ?:
+	err = vr_blob_unlock(blob, &dek, &kek) ?:
 	      maybe_provision(args, blob->use, &dek);
 	vr_secret_wipe(&dek);
-	vr_kek_put(kek);
+	if (kek)
+		vr_kek_put(kek);
 	if (!err)
 		memcpy(out, blob, sizeof(*out));
 	return err;

@@ -3,34 +3,19 @@
  * xts(paes), cbc(paes), ctr(paes): AES under a protected key
  *
  * The key that setkey() takes is a blob; "paes" is the kernel's name for that.
- * The blob's KEK is looked up with the caller's credentials and, if it is not
- * held, asked for.  From then on a request costs one reference on the KEK and
- * the inner transform: nothing is allocated and nobody is asked.
- *
- * Revoking the KEK makes each later request fail with -EKEYREVOKED.  Those in
- * flight finish; then the inner key is overwritten with a random one.
+ * What is common to keyed transforms is in keyed.c.
  */
 
 #include <crypto/internal/skcipher.h>
 #include <linux/err.h>
 #include <linux/module.h>
-#include <linux/random.h>
-#include <linux/sched/mm.h>
 
 #include "vr.h"
 
-#define VR_PAES_PRIORITY	300
-
-/*
- * A transform.  @lock serialises changes of the key; requests do not take it.
- * @inner is keyed while @live is attached to a KEK that is not gone.
- */
+/* A transform; owns @inner. */
 struct vr_paes_ctx {
-	struct vr_live live;
-	struct mutex lock;		/* see above */
+	struct vr_keyed keyed;
 	struct crypto_skcipher *inner;
-	unsigned int key_len;		/* of the inner key, to overwrite it */
-	u8 use;				/* enum vaultring_use */
 };
 
 /* A request in flight; holds a user's reference on @kek. */
@@ -39,97 +24,20 @@ struct vr_paes_req {
 	struct skcipher_request inner;	/* has a context behind it */
 };
 
-/* No request uses the inner key any more, nor will one. */
-static void vr_paes_wipe(struct vr_live *live)
+static int vr_paes_set_inner(struct vr_keyed *keyed, const u8 *key,
+			     unsigned int len)
 {
-	struct vr_paes_ctx *ctx = container_of(live, struct vr_paes_ctx, live);
-	u8 key[VAULTRING_DEK_MAX];
+	struct vr_paes_ctx *ctx = container_of(keyed, struct vr_paes_ctx, keyed);
 
-	get_random_bytes(key, sizeof(key));
-	WARN_ON(crypto_skcipher_setkey(ctx->inner, key, ctx->key_len));
-	memzero_explicit(key, sizeof(key));
+	return crypto_skcipher_setkey(ctx->inner, key, len);
 }
 
-/* Forget the key there was, if any. */
-static void paes_unkey(struct vr_paes_ctx *ctx)
-{
-	vr_live_detach(&ctx->live);
-	if (ctx->key_len)
-		vr_paes_wipe(&ctx->live);
-	ctx->key_len = 0;
-}
-
-static int paes_rekey(struct vr_paes_ctx *ctx, struct vr_kek *kek,
-		      const struct vr_secret *dek)
-{
-	int err;
-
-	vr_live_detach(&ctx->live);
-	ctx->key_len = dek->len;
-	err = crypto_skcipher_setkey(ctx->inner, dek->data, dek->len);
-	return err ?: vr_live_attach(&ctx->live, kek);
-}
-
-static int paes_setkey(struct vr_paes_ctx *ctx, const u8 *key, unsigned int len)
-{
-	const struct vaultring_blob *blob = vr_blob_check(key, len, ctx->use);
-	struct vr_secret dek;
-	struct vr_kek *kek;
-	int err;
-
-	if (IS_ERR(blob))
-		return PTR_ERR(blob);
-	kek = vr_kek_request_id(blob->kek_id);
-	if (IS_ERR(kek))
-		return PTR_ERR(kek);
-	err = vr_blob_open(kek, blob, &dek);
-	if (!err) {
-		mutex_lock(&ctx->lock);
-		err = paes_rekey(ctx, kek, &dek);
-		mutex_unlock(&ctx->lock);
-	}
-	vr_secret_wipe(&dek);
-	vr_kek_put(kek);
-	return err;
-}
-
-/*
- * -EINVAL: not a blob; -EOPNOTSUPP: for another use; -ENOKEY, -EAGAIN,
- * -EACCES: no KEK for this caller; -EKEYREJECTED: forged or corrupt;
- * -EKEYREVOKED, -EKEYEXPIRED: the KEK is over.  May sleep for the daemon.
- * After an error there is no key: the old one has been wiped.
- */
 static int vr_paes_setkey(struct crypto_skcipher *tfm, const u8 *key,
 			  unsigned int len)
 {
 	struct vr_paes_ctx *ctx = crypto_skcipher_ctx(tfm);
-	unsigned int noio;
-	int err;
 
-	/* It can run for a suspended device: no memory must wait for I/O. */
-	noio = memalloc_noio_save();
-	err = paes_setkey(ctx, key, len);
-	if (err) {
-		mutex_lock(&ctx->lock);
-		paes_unkey(ctx);
-		mutex_unlock(&ctx->lock);
-	}
-	memalloc_noio_restore(noio);
-	return err;
-}
-
-/* A user's reference on the transform's KEK. */
-static struct vr_kek *paes_enter(struct vr_paes_ctx *ctx)
-{
-	struct vr_kek *kek;
-	int err = -ENOKEY;
-
-	rcu_read_lock();
-	kek = rcu_dereference(ctx->live.kek);
-	if (kek)
-		err = vr_kek_enter(kek);
-	rcu_read_unlock();
-	return err ? ERR_PTR(err) : kek;
+	return vr_keyed_setkey(&ctx->keyed, key, len);
 }
 
 static void vr_paes_done(vr_completion_t data, int err)
@@ -149,7 +57,7 @@ static int paes_crypt(struct skcipher_request *req,
 	struct crypto_skcipher *tfm = crypto_skcipher_reqtfm(req);
 	struct vr_paes_ctx *ctx = crypto_skcipher_ctx(tfm);
 	struct vr_paes_req *preq = skcipher_request_ctx(req);
-	struct vr_kek *kek = paes_enter(ctx);
+	struct vr_kek *kek = vr_keyed_enter(&ctx->keyed);
 	int err;
 
 	if (IS_ERR(kek))
@@ -205,11 +113,8 @@ static int vr_paes_init_tfm(struct crypto_skcipher *tfm)
 	inner = crypto_alloc_skcipher(vr_paes_modes[mode].inner, 0, mask);
 	if (IS_ERR(inner))
 		return PTR_ERR(inner);
-	mutex_init(&ctx->lock);
-	RCU_INIT_POINTER(ctx->live.kek, NULL);
-	ctx->live.wipe = vr_paes_wipe;
+	vr_keyed_init(&ctx->keyed, vr_paes_modes[mode].use, vr_paes_set_inner);
 	ctx->inner = inner;
-	ctx->use = vr_paes_modes[mode].use;
 	crypto_skcipher_set_reqsize(tfm, sizeof(struct vr_paes_req) +
 				    crypto_skcipher_reqsize(inner));
 	return 0;
@@ -219,7 +124,7 @@ static void vr_paes_exit_tfm(struct crypto_skcipher *tfm)
 {
 	struct vr_paes_ctx *ctx = crypto_skcipher_ctx(tfm);
 
-	vr_live_detach(&ctx->live);
+	vr_keyed_exit(&ctx->keyed);
 	crypto_free_skcipher(ctx->inner);
 }
 
@@ -245,7 +150,7 @@ static int paes_fill(size_t mode)
 		.max_keysize		= VAULTRING_BLOB_SIZE,
 		.ivsize			= crypto_skcipher_ivsize(inner),
 		.chunksize		= crypto_skcipher_chunksize(inner),
-		.base.cra_priority	= VR_PAES_PRIORITY,
+		.base.cra_priority	= VR_ALG_PRIORITY,
 		.base.cra_flags		= crypto_skcipher_alg(inner)->base.cra_flags &
 					  CRYPTO_ALG_ASYNC,
 		.base.cra_blocksize	= crypto_skcipher_blocksize(inner),

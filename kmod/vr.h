@@ -4,7 +4,7 @@
  *
  * Locks nest in this order, outermost first:
  *
- *	a transform's own lock (paes.c)
+ *	vr_keyed.lock (keyed.c)
  *	  vr_kek.lock
  *	    vr_keks_lock (spinlock)
  *	vr_unseals_lock (unseal.c)
@@ -32,6 +32,7 @@
 #define VR_KEY_SIZE		AES_KEYSIZE_256
 #define VR_SECRET_SIZE		32
 #define VR_POINT_SIZE		64	/* x || y of a point on P-256 */
+#define VR_ALG_PRIORITY		300
 #define VR_UNSEAL_TIMEOUT_MS	25000
 #define VR_USES_ALL		(BIT(VAULTRING_USE_XTS) | \
 				 BIT(VAULTRING_USE_CBC) | \
@@ -100,6 +101,29 @@ struct vr_live {
 	struct vr_kek __rcu *kek;
 	struct list_head list;		/* vr_kek.lock */
 	void (*wipe)(struct vr_live *live);
+};
+
+/*
+ * What keyed transforms have in common, part of a transform's context.
+ *
+ * @lock serialises changes of the key and may be held for as long as keying
+ * the inner transform takes, never while the daemon is asked.  Requests do not
+ * take it: they hold a user's reference on the KEK instead, from
+ * vr_keyed_enter() until vr_kek_leave().
+ *
+ * @set_inner keys the inner transform, which the owner has and frees.  That has
+ * a DEK while @live is attached to a KEK that is not gone.  @key_len changes
+ * under @lock only while @live is detached, as vr_kek_end() reads it.
+ *
+ * The reference on the KEK is @live's; see there.
+ */
+struct vr_keyed {
+	struct vr_live live;
+	struct mutex lock;		/* see above */
+	int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
+			 unsigned int len);
+	unsigned int key_len;		/* of the inner key, to overwrite it */
+	u8 use;				/* enum vaultring_use */
 };
 
 /* A secret on the stack; whoever declares one wipes it. */
@@ -179,8 +203,9 @@ int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
 
 /* blob.c */
-const struct vaultring_blob *vr_blob_check(const void *data, size_t len,
-					   int use);
+const struct vaultring_blob *vr_blob_check(const void *data, size_t len);
+int vr_blob_unlock(const struct vaultring_blob *blob, struct vr_secret *dek,
+		   struct vr_kek **kek);
 int vr_blob_open(struct vr_kek *kek, const struct vaultring_blob *blob,
 		 struct vr_secret *dek);
 int vr_blob_seal(struct vr_kek *kek, u8 use, const u8 *dek_id,
@@ -277,6 +302,14 @@ void vr_kek_type_exit(void);
 /* dek_type.c */
 int vr_dek_type_init(void);
 void vr_dek_type_exit(void);
+
+/* keyed.c */
+void vr_keyed_init(struct vr_keyed *keyed, u8 use,
+		   int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
+				    unsigned int len));
+void vr_keyed_exit(struct vr_keyed *keyed);
+int vr_keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len);
+struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed);
 
 /* paes.c */
 int vr_paes_init(void);

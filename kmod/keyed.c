@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What each keyed transform is, whatever it computes
+ *
+ * The key that setkey() takes is a blob.  Its KEK is looked up with the
+ * caller's credentials and, if it is not held, asked for.  From then on a
+ * request costs one reference on the KEK and the inner transform: nothing is
+ * allocated and nobody is asked.
+ *
+ * Revoking the KEK makes each later request fail with -EKEYREVOKED.  Those in
+ * flight finish; then the inner key is overwritten with a random one.
+ */
+
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/random.h>
+#include <linux/sched/mm.h>
+
+#include "vr.h"
+
+#define VR_WIPE_TRIES	20
+
+/*
+ * No request uses the inner key any more, nor will one.  Some transforms
+ * allocate when they are keyed; there is a try again for want of memory, as no
+ * key may stay.
+ */
+static void vr_keyed_wipe(struct vr_live *live)
+{
+	struct vr_keyed *keyed = container_of(live, struct vr_keyed, live);
+	unsigned int noio = memalloc_noio_save();
+	unsigned int tries = VR_WIPE_TRIES;
+	u8 key[VAULTRING_DEK_MAX];
+	int err;
+
+	get_random_bytes(key, sizeof(key));
+	while ((err = keyed->set_inner(keyed, key, keyed->key_len)) && --tries)
+		msleep(20);
+	WARN_ON(err);
+	memzero_explicit(key, sizeof(key));
+	memalloc_noio_restore(noio);
+}
+
+void vr_keyed_init(struct vr_keyed *keyed, u8 use,
+		   int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
+				    unsigned int len))
+{
+	RCU_INIT_POINTER(keyed->live.kek, NULL);
+	keyed->live.wipe = vr_keyed_wipe;
+	mutex_init(&keyed->lock);
+	keyed->set_inner = set_inner;
+	keyed->key_len = 0;
+	keyed->use = use;
+}
+
+/* The owner then frees the inner transform, and with it the inner key. */
+void vr_keyed_exit(struct vr_keyed *keyed)
+{
+	vr_live_detach(&keyed->live);
+}
+
+/* Forget the key there was, if any. */
+static void keyed_unkey(struct vr_keyed *keyed)
+{
+	mutex_lock(&keyed->lock);
+	vr_live_detach(&keyed->live);
+	if (keyed->key_len)
+		vr_keyed_wipe(&keyed->live);
+	keyed->key_len = 0;
+	mutex_unlock(&keyed->lock);
+}
+
+static int keyed_rekey(struct vr_keyed *keyed, struct vr_kek *kek,
+		       const struct vr_secret *dek)
+{
+	int err;
+
+	mutex_lock(&keyed->lock);
+	vr_live_detach(&keyed->live);
+	keyed->key_len = dek->len;
+	err = keyed->set_inner(keyed, dek->data, dek->len) ?:
+	      vr_live_attach(&keyed->live, kek);
+	mutex_unlock(&keyed->lock);
+	return err;
+}
+
+static int keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
+{
+	const struct vaultring_blob *blob = vr_blob_check(key, len);
+	struct vr_kek *kek = NULL;
+	struct vr_secret dek;
+	int err;
+
+	if (IS_ERR(blob))
+		return PTR_ERR(blob);
+	if (blob->use != keyed->use) {
+		err = -EOPNOTSUPP;
+	} else {
+		err = vr_blob_unlock(blob, &dek, &kek) ?:
+		      keyed_rekey(keyed, kek, &dek);
+		vr_secret_wipe(&dek);
+	}
+	if (kek)
+		vr_kek_put(kek);
+	return err;
+}
+
+/*
+ * -EINVAL: not a blob; -EOPNOTSUPP: for another use; -ENOKEY, -EAGAIN,
+ * -EACCES: no KEK for this caller; -EKEYREJECTED: forged or corrupt;
+ * -EKEYREVOKED, -EKEYEXPIRED: the KEK is over.  May sleep for the daemon.
+ * After an error there is no key: the old one has been wiped.
+ */
+int vr_keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
+{
+	unsigned int noio;
+	int err;
+
+	/* It can run for a suspended device: no memory must wait for I/O. */
+	noio = memalloc_noio_save();
+	err = keyed_setkey(keyed, key, len);
+	if (err)
+		keyed_unkey(keyed);
+	memalloc_noio_restore(noio);
+	return err;
+}
+
+/*
+ * A user's reference on the transform's KEK, which each request holds; given
+ * back by vr_kek_leave().  -ENOKEY: no key was set; -EKEYREVOKED or
+ * -EKEYEXPIRED: the KEK has ended.
+ */
+struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed)
+{
+	struct vr_kek *kek;
+	int err = -ENOKEY;
+
+	rcu_read_lock();
+	kek = rcu_dereference(keyed->live.kek);
+	if (kek)
+		err = vr_kek_enter(kek);
+	rcu_read_unlock();
+	return err ? ERR_PTR(err) : kek;
+}
