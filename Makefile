@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Module, daemon and tools.  Kbuild describes the module.
+# Module, daemon and tools.  Kbuild describes the module; with DEBUG=1 it tests
+# itself when it is loaded.
 #
-#	make [KVER=6.12.1-amd64] [KDIR=/path/to/headers]
+#	make [KVER=6.12.1-amd64] [KDIR=/path/to/headers] [DEBUG=1]
 #	make install [DESTDIR=/path]
 
 KVER ?= $(shell uname -r)
@@ -36,7 +37,7 @@ install-module: module
 	strip --strip-debug $(MODULES)/vaultring.ko
 	mkdir -p $(DKMS)
 	cp --parents dkms.conf Kbuild COPYING $(wildcard kmod/*.[ch] \
-		kmod/generated/*.[ch] uapi/linux/*.h) $(DKMS)
+		kmod/generated/*.[ch] kmod/selftest/*.[ch] uapi/linux/*.h) $(DKMS)
 
 install-units:
 	install -D -m 0644 $(U)/vaultringd.service $(UNITS)/vaultringd.service

@@ -48,6 +48,22 @@ typedef struct genl_split_ops vr_genl_op_t;
 #include <linux/unaligned.h>
 #endif
 
+/* 7.0: the AES library has a key type that each machine fills in its way */
+#include <crypto/aes.h>
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#define aes_key crypto_aes_ctx
+#define aes_preparekey aes_expandkey
+#endif
+
+/*
+ * 6.14: the crypto API's tester has forgotten kw(aes), see keywrap.c.  The
+ * function is exported; its declaration is in a header of crypto/.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
+#define VR_TESTMGR_KNOWS_KW
+void crypto_alg_tested(const char *name, int err);
+#endif
+
 /* 6.12: modular arithmetic on MPIs can fail for want of memory and says so */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #define vr_mpi_call(call) ({ call; 0; })

@@ -14,6 +14,7 @@ static const struct {
 	int (*init)(void);
 	void (*exit)(void);
 } vr_parts[] = {
+	{ "self-tests", vr_selftest, NULL },
 	{ "KEKs", vr_kek_init, vr_kek_exit },
 	{ "pins", NULL, vr_pins_exit },
 	{ "unseals", NULL, vr_unseal_exit },
@@ -22,6 +23,7 @@ static const struct {
 	{ "key type vault-kek", vr_kek_type_init, vr_kek_type_exit },
 	{ "key type vault-dek", vr_dek_type_init, vr_dek_type_exit },
 	{ "transforms", vr_paes_init, vr_paes_exit },
+	{ "key wrap", vr_keywrap_init, vr_keywrap_exit },
 };
 
 static void vr_unwind(size_t i)

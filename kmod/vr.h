@@ -315,6 +315,35 @@ struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed);
 int vr_paes_init(void);
 void vr_paes_exit(void);
 
+/*
+ * keywrap.c: a wrapped key is the plaintext, padded to semiblocks by KWP, and
+ * a semiblock that proves it.  Lengths are in bytes.
+ */
+#define VR_SEMIBLOCK		8
+#define VR_KEYWRAP_MAX		4096	/* of plaintext, for either */
+#define VR_KWP_SIZE(len)	(VR_SEMIBLOCK + round_up(len, VR_SEMIBLOCK))
+
+int vr_kw_wrap(const struct aes_key *kek, u8 *buf, unsigned int len);
+int vr_kw_unwrap(const struct aes_key *kek, u8 *buf, unsigned int len);
+int vr_kwp_wrap(const struct aes_key *kek, u8 *buf, unsigned int len);
+int vr_kwp_unwrap(const struct aes_key *kek, u8 *buf, unsigned int len);
+int vr_keywrap_init(void);
+void vr_keywrap_exit(void);
+
+/*
+ * selftest/: at load, in debug builds (make DEBUG=1) only.  Each returns 0 or
+ * -ENOTRECOVERABLE, having said what failed; then the module does not load.
+ */
+#ifdef VR_SELFTEST
+int vr_selftest(void);
+int vr_keywrap_selftest(void);
+#else
+static inline int vr_selftest(void)
+{
+	return 0;
+}
+#endif
+
 /* netlink.c */
 extern struct genl_family vr_genl_family;
 int vr_netlink_init(void);
