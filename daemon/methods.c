@@ -19,6 +19,7 @@ static const char *const use_names[] = {
 	[VAULTRING_USE_CTR] = "ctr",
 	[VAULTRING_USE_GCM] = "gcm",
 	[VAULTRING_USE_FSCRYPT] = "fscrypt",
+	[VAULTRING_USE_HMAC] = "hmac",
 };
 
 static json_t *uses_list(uint32_t uses)

@@ -23,6 +23,7 @@ static const char * const vr_use_names[] = {
 	[VAULTRING_USE_CTR]	= "ctr",
 	[VAULTRING_USE_GCM]	= "gcm",
 	[VAULTRING_USE_FSCRYPT]	= "fscrypt",
+	[VAULTRING_USE_HMAC]	= "hmac",
 };
 
 const char *vr_use_name(unsigned int use)
@@ -40,12 +41,16 @@ int vr_use_parse(const char *name)
 	return -EINVAL;
 }
 
-/* XTS takes two AES keys; fscrypt wants 256 bits of entropy or more. */
+/*
+ * XTS takes two AES keys; fscrypt wants 256 bits of entropy or more, and so
+ * does HMAC-SHA256, to which more than its block of 512 bits adds nothing.
+ */
 bool vr_use_bits_ok(unsigned int use, unsigned int bits)
 {
 	switch (use) {
 	case VAULTRING_USE_XTS:
 	case VAULTRING_USE_FSCRYPT:
+	case VAULTRING_USE_HMAC:
 		return bits == 256 || bits == 512;
 	default:
 		return bits == 128 || bits == 192 || bits == 256;

@@ -6,7 +6,7 @@
  * may read the blob back.  The data key inside works through the crypto API but
  * has no way out, so a vault-dek is safe to keep in any keyring and any file.
  *
- *	new kek=NAME use=xts|cbc|ctr|gcm|fscrypt [bits=N]
+ *	new kek=NAME use=xts|cbc|ctr|gcm|fscrypt|hmac [bits=N]
  *	load HEX [provision=DESC]
  *	the blob itself, 136 bytes
  *	rewrap kek=NAME			(keyctl update)

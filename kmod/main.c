@@ -23,6 +23,8 @@ static const struct {
 	{ "key type vault-kek", vr_kek_type_init, vr_kek_type_exit },
 	{ "key type vault-dek", vr_dek_type_init, vr_dek_type_exit },
 	{ "transforms", vr_paes_init, vr_paes_exit },
+	{ "gcm(paes)", vr_paes_aead_init, vr_paes_aead_exit },
+	{ "phmac(sha256)", vr_phmac_init, vr_phmac_exit },
 	{ "key wrap", vr_keywrap_init, vr_keywrap_exit },
 };
 

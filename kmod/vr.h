@@ -38,7 +38,8 @@
 				 BIT(VAULTRING_USE_CBC) | \
 				 BIT(VAULTRING_USE_CTR) | \
 				 BIT(VAULTRING_USE_GCM) | \
-				 BIT(VAULTRING_USE_FSCRYPT))
+				 BIT(VAULTRING_USE_FSCRYPT) | \
+				 BIT(VAULTRING_USE_HMAC))
 
 struct netlink_ext_ack;
 
@@ -314,6 +315,14 @@ struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed);
 /* paes.c */
 int vr_paes_init(void);
 void vr_paes_exit(void);
+
+/* paes_aead.c */
+int vr_paes_aead_init(void);
+void vr_paes_aead_exit(void);
+
+/* phmac.c */
+int vr_phmac_init(void);
+void vr_phmac_exit(void);
 
 /*
  * keywrap.c: a wrapped key is the plaintext, padded to semiblocks by KWP, and

@@ -406,7 +406,7 @@ TEST_F(blob, each_size_of_data_key_is_made_for_its_use)
 		{ "xts", 256 }, { "xts", 512 }, { "cbc", 128 }, { "cbc", 192 },
 		{ "cbc", 256 }, { "ctr", 128 }, { "ctr", 192 }, { "ctr", 256 },
 		{ "gcm", 128 }, { "gcm", 256 }, { "fscrypt", 256 },
-		{ "fscrypt", 512 },
+		{ "fscrypt", 512 }, { "hmac", 256 }, { "hmac", 512 },
 	};
 	uint8_t blob[VAULTRING_BLOB_SIZE];
 	size_t i;
@@ -436,6 +436,7 @@ TEST_F(blob, wrong_words_are_refused)
 		"new kek=%s use=gcm bits=512",
 		"new kek=%s use=ctr bits=512",
 		"new kek=%s use=cbc bits=512",
+		"new kek=%s use=hmac bits=128",
 		"new kek=%s use=ecb bits=256",
 		"new kek=%s use=xts bits=512 color=red",
 		"new kek=%s kek=%s use=xts bits=512",

@@ -132,7 +132,7 @@ TEST_F(kek, request_gives_a_key_whose_read_is_one_line_of_state)
 	EXPECT_NE(NULL, strstr(line, id));
 	EXPECT_NE(NULL, strstr(line, "state=active"));
 	EXPECT_NE(NULL, strstr(line, "lease=none"));
-	EXPECT_NE(NULL, strstr(line, "uses=xts,cbc,ctr,gcm,fscrypt"))
+	EXPECT_NE(NULL, strstr(line, "uses=xts,cbc,ctr,gcm,fscrypt,hmac"))
 		TH_LOG("%s", line);
 	if (strchr(line, '\n'))
 		EXPECT_EQ(line + len - 1, strchr(line, '\n'));

@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-USES = {"xts": 1, "cbc": 2, "ctr": 3, "gcm": 4, "fscrypt": 5}
+USES = {"xts": 1, "cbc": 2, "ctr": 3, "gcm": 4, "fscrypt": 5,
+        "hmac": 6}
 OBLIVIOUS = 1
 HEADER = struct.Struct("<4s4BIIQQI2B2s8I8I64s32s16s32s")
 SHARE = struct.Struct("<BBH4s64s32s32s")

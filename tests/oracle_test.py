@@ -41,7 +41,7 @@ def make_envelope(keys, threshold=1, name=b"prod", version=1, master=None):
             master, [os.urandom(32) for _ in range(threshold - 1)],
             range(1, len(keys) + 1))
     raw = oracle.HEADER.pack(
-        b"VRE1", 1, threshold, len(keys), 0, version, 0x3e, 0, 0, 0, 0, 0,
+        b"VRE1", 1, threshold, len(keys), 0, version, 0x7e, 0, 0, 0, 0, 0,
         bytes(2), *([0] * 16), name.ljust(64, b"\0"), salt, ident, bytes(32))
     for i, key in enumerate(keys, 1):
         once = ec.generate_private_key(ec.SECP256R1())

@@ -21,7 +21,7 @@
 #define HMAC_OFFSET 216
 #define POINT_SIZE 64
 #define X_SIZE 32
-#define ALL_USES 0x3e
+#define ALL_USES 0x7e
 
 /* vr_netlink.c: functions return 0 (or an fd) or a negative errno. */
 struct nl_msg {

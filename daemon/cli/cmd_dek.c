@@ -23,6 +23,7 @@ static const struct {
 	{ "ctr", { 256, 192, 128 } },
 	{ "gcm", { 256, 192, 128 } },
 	{ "fscrypt", { 512, 256 } },
+	{ "hmac", { 256, 512 } },
 };
 
 /* 0: not a size of this use. */
@@ -104,11 +105,11 @@ static const char *new_check(struct new_options *o, const char *bits)
 	if (!name_ok(o->kek))
 		return "a KEK's name has 1 to 63 of A-Z a-z 0-9 . _ -";
 	if (!use_number(o->use))
-		return "--use takes one of xts, cbc, ctr, gcm, fscrypt";
+		return "--use takes one of xts, cbc, ctr, gcm, fscrypt, hmac";
 	if (bits && (*end || n <= 0 || n > 8 * VAULTRING_DEK_MAX))
 		return "--bits takes a number from 128 to 512";
 	o->bits = check_bits(o->use, (int)n);
-	return o->bits ? NULL : "--bits: xts and fscrypt take 256 or 512, "
+	return o->bits ? NULL : "--bits: xts, fscrypt and hmac take 256 or 512, "
 				"the others 128, 192 or 256";
 }
 
@@ -209,7 +210,8 @@ const struct verb verb_dek[] = {
 	{ "new", dek_new_file, "--kek NAME --use USE [--bits N] -o FILE",
 	  "have the kernel make a data key, and store its blob",
 	  "      --kek NAME   the KEK that wraps it\n"
-	  "      --use USE    xts, cbc, ctr, gcm or fscrypt; good for no other\n"
+	  "      --use USE    xts, cbc, ctr, gcm, fscrypt or hmac; good for\n"
+	  "                   no other\n"
 	  "      --bits N     size of the data key (512 for xts and fscrypt,\n"
 	  "                   256 for the others)\n"
 	  "  -o, --output FILE\n"

@@ -288,7 +288,7 @@ const struct verb verb_kek[] = {
 	  "      --vault VAULT[:KEY]     the vault that guards it; this version of\n"
 	  "                              the module takes one\n"
 	  "      --threshold K           how many vaults an unseal needs (1)\n"
-	  "      --use USE[,USE...]      xts, cbc, ctr, gcm, fscrypt (all)\n"
+	  "      --use USE[,USE...]      xts, cbc, ctr, gcm, fscrypt, hmac (all)\n"
 	  "      --lease TIME            unsealed for at most that long\n"
 	  "      --on-lease-end ACTION   keep or kill what is open (keep)\n"
 	  "      --uid USER --gid GROUP  who besides root may use it; repeated\n"

@@ -22,7 +22,7 @@
 
 #define ALL_USES	(1U << VAULTRING_USE_XTS | 1U << VAULTRING_USE_CBC | \
 			 1U << VAULTRING_USE_CTR | 1U << VAULTRING_USE_GCM | \
-			 1U << VAULTRING_USE_FSCRYPT)
+			 1U << VAULTRING_USE_FSCRYPT | 1U << VAULTRING_USE_HMAC)
 
 /* --- options: NULL, or what is wrong --- */
 
@@ -44,7 +44,7 @@ static const char *add_uses(struct kek_spec *spec, char *list)
 	for (word = strtok_r(list, ",", &rest); word;
 	     word = strtok_r(NULL, ",", &rest)) {
 		if (!use_number(word))
-			return "--use takes xts, cbc, ctr, gcm and fscrypt";
+			return "--use takes xts, cbc, ctr, gcm, fscrypt and hmac";
 		spec->uses |= 1U << use_number(word);
 	}
 	return NULL;
