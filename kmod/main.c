@@ -14,7 +14,9 @@ static const struct {
 	int (*init)(void);
 	void (*exit)(void);
 } vr_parts[] = {
+#ifdef VR_SELFTEST
 	{ "self-tests", vr_selftest, NULL },
+#endif
 	{ "KEKs", vr_kek_init, vr_kek_exit },
 	{ "pins", NULL, vr_pins_exit },
 	{ "unseals", NULL, vr_unseal_exit },

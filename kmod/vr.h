@@ -343,15 +343,8 @@ void vr_keywrap_exit(void);
  * selftest/: at load, in debug builds (make DEBUG=1) only.  Each returns 0 or
  * -ENOTRECOVERABLE, having said what failed; then the module does not load.
  */
-#ifdef VR_SELFTEST
 int vr_selftest(void);
 int vr_keywrap_selftest(void);
-#else
-static inline int vr_selftest(void)
-{
-	return 0;
-}
-#endif
 
 /* netlink.c */
 extern struct genl_family vr_genl_family;

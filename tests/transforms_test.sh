@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # Modules that run their cases as they are loaded.
-SELF_RUNNING="conform"
+SELF_RUNNING="conform keywrap_vectors"
 
 # take_tap NAME: the module's cases become cases of this test, with the notes
 # that stand before them; one that lacks its plan has not come to its end.
@@ -36,9 +36,47 @@ take_tap()
 	report $status "$name came to its end"
 }
 
+# run_module NAME [PARAMETER=VALUE...]
+run_module()
+{
+	ok "the test module $1 is loaded" insmod "$HERE/$1.ko" "${@:2}"
+	take_tap "$1"
+	ok "the test module $1 is unloaded" rmmod "$1"
+}
+
+unload()
+{
+	local left=10
+
+	systemctl stop vaultringd
+	keyctl clear @u
+	keyctl clear @s
+	keyctl link @u @s
+	until rmmod vaultring; do
+		left=$((left - 1))
+		[ $left -gt 0 ] || return
+		sleep 1
+	done
+}
+
+self_tests_passed()
+{
+	dmesg | tail -n 20 | grep 'vaultring: self-tests passed'
+}
+
+# shellcheck disable=SC2317,SC2329 # called by cleanup
+tidy()
+{
+	rmmod vaultring
+	modprobe vaultring
+}
+
 for name in $SELF_RUNNING; do
-	ok "the test module $name is loaded" insmod "$HERE/$name.ko"
-	take_tap "$name"
-	ok "the test module $name is unloaded" rmmod "$name"
+	run_module "$name"
 done
+# By now the kernel has a kw(aes) of its own, where there is one to be had.
+ok "the module unloads" unload
+ok "built with DEBUG=1 it loads" insmod "$HERE/vaultring-debug.ko"
+ok "its self-tests have passed" self_tests_passed
+run_module keywrap_vectors brief=1
 finish
