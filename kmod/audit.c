@@ -1,27 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Audit records: who did what to which KEK, and what came of it
+ * Reports: who did what to which KEK, and what came of it, as a record of the
+ * audit subsystem and as an event to those who listen
+ *
+ * Never a secret, and never a wait: a full audit backlog loses the record, which
+ * the audit subsystem counts and says, but does not hold up a revoke or a disk.
  */
 
 #include <linux/audit.h>
+#include <linux/cred.h>
 #include <linux/sched.h>
 
 #include "vr.h"
 
-/* @result is 0 or a negative errno.  May sleep. */
-void vr_audit(const char *op, const char *name, u32 version, int result)
+static struct audit_buffer *record_start(const char *op)
 {
 	struct audit_buffer *ab;
 
-	ab = audit_log_start(NULL, GFP_KERNEL, AUDIT_KERNEL);
-	if (!ab)
-		return;
-	/* A KEK's name has no character that would need escaping. */
-	audit_log_format(ab, "module=vaultring op=%s kek=\"%s\" version=%u",
-			 op, name, version);
-	audit_log_format(ab, " pid=%d uid=%u errno=%d res=%d",
-			 task_tgid_nr(current),
-			 from_kuid(&init_user_ns, current_uid()), -result,
-			 !result);
+	ab = audit_log_start(NULL, GFP_ATOMIC | __GFP_NOWARN, AUDIT_KERNEL);
+	if (ab)
+		audit_log_format(ab, "module=vaultring op=%s", op);
+	return ab;
+}
+
+/* A KEK's name has no character that would need escaping. */
+static void record_attrs(struct audit_buffer *ab, const struct vr_attrs *attrs)
+{
+	audit_log_format(ab, " kek=\"%s\" version=%u", attrs ? attrs->name : "-",
+			 attrs ? attrs->version : 0);
+}
+
+/* As audit tools read it: in quotes or, with characters that confuse them, hex. */
+static void record_comm(struct audit_buffer *ab)
+{
+	char comm[TASK_COMM_LEN];
+	size_t i, len;
+
+	get_task_comm(comm, current);
+	len = strlen(comm);
+	for (i = 0; i < len; i++)
+		if (comm[i] == '"' || comm[i] < 0x21 || comm[i] > 0x7e)
+			break;
+	if (i == len)
+		audit_log_format(ab, " comm=\"%s\"", comm);
+	else
+		audit_log_format(ab, " comm=%*phN", (int)len, comm);
+}
+
+static void record_end(struct audit_buffer *ab, int result)
+{
+	audit_log_format(ab, " pid=%d uid=%u", task_tgid_nr(current),
+			 from_kuid(&init_user_ns, current_uid()));
+	record_comm(ab);
+	audit_log_format(ab, " errno=%d res=%d", -result, !result);
 	audit_log_end(ab);
+}
+
+/* An unseal, or its refusal with a negative errno; no @attrs: not an envelope. */
+void vr_report_unseal(const struct vr_attrs *attrs, int result)
+{
+	struct audit_buffer *ab = record_start("unseal");
+
+	if (ab) {
+		record_attrs(ab, attrs);
+		record_end(ab, result);
+	}
+	if (result)
+		vr_netlink_refused_event(attrs, -result);
+}
+
+/* A KEK's end: revoked or expired. */
+void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state)
+{
+	struct audit_buffer *ab;
+
+	ab = record_start(state == VAULTRING_KEK_STATE_EXPIRED ? "expire" :
+								"revoke");
+	if (ab) {
+		record_attrs(ab, &kek->attrs);
+		record_end(ab, 0);
+	}
+	vr_netlink_kek_event(kek, state);
+}
+
+/* A transform keyed with that blob, or refused; no @kek: none was to be had. */
+void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek,
+		     int result)
+{
+	struct audit_buffer *ab = record_start("setkey");
+
+	if (ab) {
+		record_attrs(ab, kek ? &kek->attrs : NULL);
+		audit_log_format(ab, " id=%*phN use=%s dek=%*phN",
+				 VAULTRING_ID_SIZE, blob->kek_id,
+				 vr_use_name(blob->use), VAULTRING_ID_SIZE,
+				 blob->dek_id);
+		record_end(ab, result);
+	}
+	vr_netlink_keyed_event(blob, kek, -result);
 }

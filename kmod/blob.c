@@ -10,6 +10,7 @@
 #include <crypto/aead.h>
 #include <linux/err.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 
@@ -74,11 +75,7 @@ const struct vaultring_blob *vr_blob_check(const void *data, size_t len)
 	return blob;
 }
 
-/*
- * En- or decrypt the blob in place; the scatterlist needs it in memory that
- * kmalloc() gave.  GFP_NOIO: a disk may wait for this very key.
- */
-static int blob_crypt(struct vr_kek *kek, struct vaultring_blob *blob,
+static int aead_crypt(struct crypto_aead *aead, struct vaultring_blob *blob,
 		      bool seal)
 {
 	unsigned int len = VAULTRING_DEK_MAX + (seal ? 0 : VAULTRING_TAG_SIZE);
@@ -88,7 +85,7 @@ static int blob_crypt(struct vr_kek *kek, struct vaultring_blob *blob,
 	struct scatterlist sg;
 	int err;
 
-	req = aead_request_alloc(kek->aead, GFP_NOIO);
+	req = aead_request_alloc(aead, GFP_NOIO);
 	if (!req)
 		return -ENOMEM;
 	memcpy(iv, blob->nonce, sizeof(iv));
@@ -101,6 +98,33 @@ static int blob_crypt(struct vr_kek *kek, struct vaultring_blob *blob,
 	err = crypto_wait_req(seal ? crypto_aead_encrypt(req) :
 			      crypto_aead_decrypt(req), &wait);
 	aead_request_free(req);
+	return err;
+}
+
+/*
+ * En- or decrypt the blob in place; the scatterlist needs it in memory that
+ * kmalloc() gave.  The caller holds a user's reference on the KEK.
+ *
+ * The transform is of this call only: it is larger than the KEK itself, and two
+ * users' KEKs do not wait for each other.  No memory waits for I/O, as a disk may
+ * wait for this very key.
+ */
+static int blob_crypt(struct vr_kek *kek, struct vaultring_blob *blob,
+		      bool seal)
+{
+	unsigned int noio = memalloc_noio_save();
+	struct crypto_aead *aead;
+	int err;
+
+	aead = crypto_alloc_aead("gcm(aes)", 0, 0);
+	err = PTR_ERR_OR_ZERO(aead);
+	if (!err) {
+		err = crypto_aead_setkey(aead, kek->key, sizeof(kek->key)) ?:
+		      crypto_aead_setauthsize(aead, VAULTRING_TAG_SIZE) ?:
+		      aead_crypt(aead, blob, seal);
+		crypto_free_aead(aead);
+	}
+	memalloc_noio_restore(noio);
 	return err;
 }
 

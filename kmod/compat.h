@@ -71,4 +71,16 @@ void crypto_alg_tested(const char *name, int err);
 #define vr_mpi_call(call) (call)
 #endif
 
+/* 6.13: a timer gets its function when it is set up */
+#include <linux/hrtimer.h>
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *),
+				 clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+}
+#endif
+
 #endif /* _VAULTRING_COMPAT_H */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The KEK registry: what is held, until when, by whom it may be used, and how
- * it ends
+ * The KEK registry: what is held, by whom it may be used, and how it ends
  *
  * A KEK enters by an unseal and leaves by revocation, by the end of its lease
  * or with the module.  It stays when the daemon goes away: nothing that is
@@ -10,27 +9,41 @@
 
 #include <crypto/aead.h>
 #include <linux/err.h>
-#include <linux/hashtable.h>
-#include <linux/jhash.h>
 #include <linux/netlink.h>
+#include <linux/rhashtable.h>
 #include <linux/slab.h>
-#include <linux/timekeeping.h>
+#include <linux/xarray.h>
 
+#include "trace.h"
 #include "vr.h"
 
-#define VR_KEK_HASH_BITS	10
 /*
- * Timers stand still while the machine sleeps and know nothing of steps of the
- * clock: look again at least this often.
+ * Readers hold RCU and take a reference; writers hold vr_keks_lock.  A walk goes
+ * by serial number, so that it meets once what stays held all the while.
  */
-#define VR_LEASE_LOOK_S		60
-
-/* Readers hold RCU and take a reference; writers hold vr_keks_lock. */
-static DEFINE_HASHTABLE(vr_keks_by_id, VR_KEK_HASH_BITS);
-static DEFINE_HASHTABLE(vr_keks_by_name, VR_KEK_HASH_BITS);
-static DEFINE_SPINLOCK(vr_keks_lock);
-static unsigned int vr_keks_held;
+static struct rhashtable vr_keks_by_id;
+static struct rhltable vr_keks_by_name;
+static DEFINE_XARRAY_ALLOC1(vr_keks_by_serial);
+static DEFINE_MUTEX(vr_keks_lock);
+static u32 vr_kek_last_serial;		/* vr_keks_lock */
+static unsigned int vr_keks_held;	/* vr_keks_lock */
+static struct kmem_cache *vr_kek_cache;
 struct workqueue_struct *vr_wq;
+
+static const struct rhashtable_params vr_id_params = {
+	.key_len		= VAULTRING_ID_SIZE,
+	.key_offset		= offsetof(struct vr_kek, id),
+	.head_offset		= offsetof(struct vr_kek, by_id),
+	.automatic_shrinking	= true,
+};
+
+/* A name is padded with zeros. */
+static const struct rhashtable_params vr_name_params = {
+	.key_len		= sizeof_field(struct vr_attrs, name),
+	.key_offset		= offsetof(struct vr_kek, attrs.name),
+	.head_offset		= offsetof(struct vr_kek, by_name),
+	.automatic_shrinking	= true,
+};
 
 /*
  * Lifetime
@@ -41,16 +54,15 @@ static void kek_free_rcu(struct rcu_head *rcu)
 	struct vr_kek *kek = container_of(rcu, struct vr_kek, rcu);
 
 	percpu_ref_exit(&kek->users);
-	kfree_sensitive(kek);
+	memzero_explicit(kek, sizeof(*kek));
+	kmem_cache_free(vr_kek_cache, kek);
 }
 
+/* In any context. */
 void vr_kek_put(struct vr_kek *kek)
 {
-	if (!refcount_dec_and_test(&kek->refs))
-		return;
-	/* Only one that was never registered still has it: this cannot sleep. */
-	crypto_free_aead(kek->aead);
-	call_rcu(&kek->rcu, kek_free_rcu);
+	if (refcount_dec_and_test(&kek->refs))
+		call_rcu(&kek->rcu, kek_free_rcu);
 }
 
 static void vr_kek_drained(struct percpu_ref *users)
@@ -58,182 +70,68 @@ static void vr_kek_drained(struct percpu_ref *users)
 	complete(&container_of(users, struct vr_kek, users)->drained);
 }
 
-static void vr_kek_lease_work(struct work_struct *work);
-
 /* Returns a KEK that is not registered yet, with one reference. */
 struct vr_kek *vr_kek_alloc(const struct vr_attrs *attrs, const u8 *id,
 			    const u8 key[VR_KEY_SIZE])
 {
-	struct vr_kek *kek = kzalloc(sizeof(*kek), GFP_KERNEL);
+	struct vr_kek *kek = kmem_cache_zalloc(vr_kek_cache, GFP_KERNEL);
 	int err;
 
 	if (!kek)
 		return ERR_PTR(-ENOMEM);
 	err = percpu_ref_init(&kek->users, vr_kek_drained, 0, GFP_KERNEL);
-	if (err)
-		goto err_free_kek;
-	kek->aead = crypto_alloc_aead("gcm(aes)", 0, 0);
-	if (IS_ERR(kek->aead)) {
-		err = PTR_ERR(kek->aead);
-		goto err_exit_users;
+	if (err) {
+		kmem_cache_free(vr_kek_cache, kek);
+		return ERR_PTR(err);
 	}
-	err = crypto_aead_setkey(kek->aead, key, VR_KEY_SIZE) ?:
-	      crypto_aead_setauthsize(kek->aead, VAULTRING_TAG_SIZE);
-	if (err)
-		goto err_free_aead;
-
 	refcount_set(&kek->refs, 1);
 	kek->state = VAULTRING_KEK_STATE_ACTIVE;
 	init_completion(&kek->drained);
 	init_completion(&kek->wiped);
 	mutex_init(&kek->lock);
 	INIT_LIST_HEAD(&kek->lives);
-	INIT_DELAYED_WORK(&kek->lease_work, vr_kek_lease_work);
+	vr_lease_init(kek);
 	memcpy(kek->id, id, sizeof(kek->id));
+	memcpy(kek->key, key, sizeof(kek->key));
 	kek->attrs = *attrs;
 	return kek;
-
-err_free_aead:
-	crypto_free_aead(kek->aead);
-err_exit_users:
-	percpu_ref_exit(&kek->users);
-err_free_kek:
-	kfree_sensitive(kek);
-	return ERR_PTR(err);
-}
-
-/*
- * Dates and lease
- */
-
-/* 0 while nothing ended the KEK for good, otherwise what did. */
-static int kek_gone(struct vr_kek *kek)
-{
-	if (likely(!percpu_ref_is_dying(&kek->users)))
-		return 0;
-	return READ_ONCE(kek->state) == VAULTRING_KEK_STATE_EXPIRED ?
-	       -EKEYEXPIRED : -EKEYREVOKED;
-}
-
-/* Seconds until the KEK ends by itself; 0 if it is over, U64_MAX: never. */
-u64 vr_kek_lease_left(struct vr_kek *kek)
-{
-	time64_t expires = READ_ONCE(kek->expires);
-	u64 now = ktime_get_boottime_seconds();
-	u64 real = ktime_get_real_seconds();
-	u64 left = U64_MAX;
-
-	if (expires)
-		left = expires > now ? expires - now : 0;
-	if (kek->attrs.not_after)
-		left = min(left, kek->attrs.not_after > real ?
-			   kek->attrs.not_after - real : 0);
-	return left;
-}
-
-static void kek_start_lease(struct vr_kek *kek)
-{
-	time64_t expires = 0;
-
-	if (kek->attrs.lease)
-		expires = ktime_get_boottime_seconds() + kek->attrs.lease;
-	WRITE_ONCE(kek->expires, expires);
-}
-
-/*
- * Look at the lease again in time.  Never after vr_kek_end() has begun, which
- * takes @lock to do so and cancels what was queued until then.
- */
-static void kek_queue_lease(struct vr_kek *kek)
-{
-	u64 left = vr_kek_lease_left(kek);
-
-	lockdep_assert_held(&kek->lock);
-	if (left == U64_MAX || kek_gone(kek))
-		return;
-	left = min_t(u64, left, VR_LEASE_LOOK_S);
-	refcount_inc(&kek->refs);
-	if (!queue_delayed_work(vr_wq, &kek->lease_work, left * HZ + 1))
-		vr_kek_put(kek);
-}
-
-static void vr_kek_lease_work(struct work_struct *work)
-{
-	struct vr_kek *kek = container_of(to_delayed_work(work), struct vr_kek,
-					  lease_work);
-	bool over = false;
-
-	/* Under the lock, so that a renewal comes either before or too late. */
-	mutex_lock(&kek->lock);
-	if (vr_kek_lease_left(kek)) {
-		kek_queue_lease(kek);
-	} else if (kek->state == VAULTRING_KEK_STATE_ACTIVE) {
-		WRITE_ONCE(kek->state, VAULTRING_KEK_STATE_EXPIRED);
-		over = true;
-	}
-	mutex_unlock(&kek->lock);
-
-	if (over && kek->attrs.lease_end == VAULTRING_LEASE_END_KILL)
-		vr_kek_end(kek, VAULTRING_KEK_STATE_EXPIRED);
-	else if (over)
-		vr_netlink_kek_event(kek, VAULTRING_KEK_STATE_EXPIRED);
-	vr_kek_put(kek);
-}
-
-/* May something new be opened under the KEK now? */
-int vr_kek_check(struct vr_kek *kek)
-{
-	int err = kek_gone(kek);
-
-	if (err)
-		return err;
-	/* vr_kek_end() has begun, and its kill of @users is about to be seen. */
-	if (READ_ONCE(kek->state) == VAULTRING_KEK_STATE_REVOKED)
-		return -EKEYREVOKED;
-	if (READ_ONCE(kek->state) != VAULTRING_KEK_STATE_ACTIVE ||
-	    !vr_kek_lease_left(kek) ||
-	    kek->attrs.not_before > ktime_get_real_seconds())
-		return -EKEYEXPIRED;
-	return 0;
 }
 
 /*
  * Registry
  */
 
-static u32 name_hash(const char *name)
-{
-	return jhash(name, strlen(name), 0);
-}
-
-static u32 id_hash(const u8 *id)
-{
-	return jhash(id, VAULTRING_ID_SIZE, 0);
-}
-
 struct vr_kek *vr_kek_get_id(const u8 *id)
 {
 	struct vr_kek *kek;
 
 	rcu_read_lock();
-	hash_for_each_possible_rcu(vr_keks_by_id, kek, by_id, id_hash(id))
-		if (!memcmp(kek->id, id, VAULTRING_ID_SIZE) &&
-		    refcount_inc_not_zero(&kek->refs))
-			break;
+	kek = rhashtable_lookup(&vr_keks_by_id, id, vr_id_params);
+	if (kek && !refcount_inc_not_zero(&kek->refs))
+		kek = NULL;
 	rcu_read_unlock();
 	return kek;
+}
+
+static struct rhlist_head *lookup_name(const char *name)
+{
+	char key[sizeof_field(struct vr_attrs, name)];
+
+	if (strscpy_pad(key, name, sizeof(key)) < 0)
+		return NULL;
+	return rhltable_lookup(&vr_keks_by_name, key, vr_name_params);
 }
 
 /* The newest version of that name. */
 struct vr_kek *vr_kek_get_name(const char *name)
 {
 	struct vr_kek *kek, *best = NULL;
+	struct rhlist_head *list, *pos;
 
 	rcu_read_lock();
-	hash_for_each_possible_rcu(vr_keks_by_name, kek, by_name,
-				   name_hash(name)) {
-		if (strcmp(kek->attrs.name, name) ||
-		    (best && best->attrs.version > kek->attrs.version) ||
+	list = lookup_name(name);
+	rhl_for_each_entry_rcu(kek, pos, list, by_name) {
+		if ((best && best->attrs.version > kek->attrs.version) ||
 		    !refcount_inc_not_zero(&kek->refs))
 			continue;
 		if (best)
@@ -256,27 +154,18 @@ struct vr_kek *vr_kek_get_good(const char *name, const u8 *id)
 	return kek;
 }
 
-/* For listings: the KEK at or after that place, which is moved on behind it. */
-struct vr_kek *vr_kek_get_nth(unsigned int *bucket, unsigned int *skip)
+/* For walks, from *serial == 0: the KEK after that one; moves *serial to it. */
+struct vr_kek *vr_kek_get_next(unsigned long *serial)
 {
 	struct vr_kek *kek;
-	unsigned int i;
 
 	rcu_read_lock();
-	for (; *bucket < HASH_SIZE(vr_keks_by_id); (*bucket)++, *skip = 0) {
-		i = 0;
-		hlist_for_each_entry_rcu(kek, &vr_keks_by_id[*bucket], by_id) {
-			if (i++ < *skip)
-				continue;
-			(*skip)++;
-			if (refcount_inc_not_zero(&kek->refs)) {
-				rcu_read_unlock();
-				return kek;
-			}
-		}
-	}
+	do {
+		kek = xa_find_after(&vr_keks_by_serial, serial, ULONG_MAX,
+				    XA_PRESENT);
+	} while (kek && !refcount_inc_not_zero(&kek->refs));
 	rcu_read_unlock();
-	return NULL;
+	return kek;
 }
 
 unsigned int vr_kek_count(void)
@@ -284,17 +173,19 @@ unsigned int vr_kek_count(void)
 	return READ_ONCE(vr_keks_held);
 }
 
-/* Another KEK under this name and version; vr_keks_lock is held. */
+/* Another KEK under this name and version? */
 static bool kek_name_taken(const struct vr_kek *kek)
 {
+	struct rhlist_head *list, *pos;
 	struct vr_kek *other;
+	bool taken = false;
 
-	hash_for_each_possible(vr_keks_by_name, other, by_name,
-			       name_hash(kek->attrs.name))
-		if (!strcmp(other->attrs.name, kek->attrs.name) &&
-		    other->attrs.version == kek->attrs.version)
-			return true;
-	return false;
+	rcu_read_lock();
+	list = lookup_name(kek->attrs.name);
+	rhl_for_each_entry_rcu(other, pos, list, by_name)
+		taken |= other->attrs.version == kek->attrs.version;
+	rcu_read_unlock();
+	return taken;
 }
 
 /* An unseal of a KEK that is held begins its lease anew. */
@@ -304,7 +195,7 @@ static int kek_renew(struct vr_kek *old, const struct vr_kek *kek,
 	int err = 0;
 
 	mutex_lock(&old->lock);
-	if (kek_gone(old) ||
+	if (vr_kek_gone(old) ||
 	    (old->state != VAULTRING_KEK_STATE_ACTIVE &&
 	     old->attrs.lease_end == VAULTRING_LEASE_END_KILL)) {
 		NL_SET_ERR_MSG(extack, "this KEK is ending at this moment; try again");
@@ -313,14 +204,48 @@ static int kek_renew(struct vr_kek *old, const struct vr_kek *kek,
 		NL_SET_ERR_MSG(extack, "this KEK is held with other attributes; revoke it first");
 		err = -EEXIST;
 	} else {
-		kek_start_lease(old);
 		WRITE_ONCE(old->state, VAULTRING_KEK_STATE_ACTIVE);
-		if (cancel_delayed_work(&old->lease_work))
-			vr_kek_put(old);
-		kek_queue_lease(old);
+		vr_lease_start(old);
 	}
 	mutex_unlock(&old->lock);
 	return err;
+}
+
+/* Enter a new KEK into the tables; the registry gets a reference. */
+static int kek_insert(struct vr_kek *kek)
+{
+	int err;
+
+	lockdep_assert_held(&vr_keks_lock);
+	err = xa_alloc_cyclic(&vr_keks_by_serial, &kek->serial, kek,
+			      xa_limit_31b, &vr_kek_last_serial, GFP_KERNEL);
+	if (err < 0)
+		return err;
+	err = rhltable_insert(&vr_keks_by_name, &kek->by_name, vr_name_params);
+	if (err)
+		goto err_erase;
+	err = rhashtable_insert_fast(&vr_keks_by_id, &kek->by_id, vr_id_params);
+	if (err)
+		goto err_remove_name;
+	refcount_inc(&kek->refs);
+	vr_keks_held++;
+	return 0;
+
+err_remove_name:
+	rhltable_remove(&vr_keks_by_name, &kek->by_name, vr_name_params);
+err_erase:
+	xa_erase(&vr_keks_by_serial, kek->serial);
+	return err;
+}
+
+static void kek_remove(struct vr_kek *kek)
+{
+	mutex_lock(&vr_keks_lock);
+	rhashtable_remove_fast(&vr_keks_by_id, &kek->by_id, vr_id_params);
+	rhltable_remove(&vr_keks_by_name, &kek->by_name, vr_name_params);
+	xa_erase(&vr_keks_by_serial, kek->serial);
+	vr_keks_held--;
+	mutex_unlock(&vr_keks_lock);
 }
 
 /*
@@ -332,31 +257,34 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 			       struct netlink_ext_ack *extack)
 {
 	struct vr_kek *old;
-	int err = 0;
+	int err;
 
-	spin_lock(&vr_keks_lock);
+	/* Its lease begins before anybody can find it. */
+	mutex_lock(&kek->lock);
+	mutex_lock(&vr_keks_lock);
 	old = vr_kek_get_id(kek->id);
-	if (!old && kek_name_taken(kek)) {
+	if (old) {
+		err = 0;
+	} else if (kek_name_taken(kek)) {
 		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held");
 		err = -EEXIST;
-	} else if (!old) {
-		kek_start_lease(kek);
-		refcount_inc(&kek->refs);
-		hash_add_rcu(vr_keks_by_id, &kek->by_id, id_hash(kek->id));
-		hash_add_rcu(vr_keks_by_name, &kek->by_name,
-			     name_hash(kek->attrs.name));
-		vr_keks_held++;
+	} else {
+		err = kek_insert(kek);
 	}
-	spin_unlock(&vr_keks_lock);
+	mutex_unlock(&vr_keks_lock);
+	if (!old && !err) {
+		vr_lease_start(kek);
+	} else {
+		/* Whoever found it half entered has nothing to end. */
+		kek->ending = true;
+		complete_all(&kek->wiped);
+	}
+	mutex_unlock(&kek->lock);
 
 	if (old) {
 		err = kek_renew(old, kek, extack);
 		vr_kek_put(kek);
 		kek = old;
-	} else if (!err) {
-		mutex_lock(&kek->lock);
-		kek_queue_lease(kek);
-		mutex_unlock(&kek->lock);
 	}
 	if (err) {
 		vr_kek_put(kek);
@@ -367,6 +295,53 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 }
 
 /*
+ * The end
+ */
+
+/* Refuse every new use.  True for the one who has to finish it. */
+static bool kek_end_begin(struct vr_kek *kek, enum vaultring_kek_state state)
+{
+	bool first;
+
+	mutex_lock(&kek->lock);
+	first = !kek->ending;
+	if (first) {
+		kek->ending = true;
+		WRITE_ONCE(kek->state, state);
+		percpu_ref_kill(&kek->users);
+	}
+	mutex_unlock(&kek->lock);
+	return first;
+}
+
+/* Let what is in flight finish, then wipe.  Returns how many transforms died. */
+static unsigned int kek_end_finish(struct vr_kek *kek)
+{
+	u64 start = ktime_get_ns(), drained;
+	struct vr_live *live;
+	unsigned int count;
+
+	wait_for_completion(&kek->drained);
+	drained = ktime_get_ns();
+
+	mutex_lock(&kek->lock);
+	list_for_each_entry(live, &kek->lives, list)
+		live->wipe(live);
+	count = kek->live_count;
+	memzero_explicit(kek->key, sizeof(kek->key));
+	mutex_unlock(&kek->lock);
+
+	vr_lease_stop(kek);
+	/* Only now: whoever finds it before that waits for all of this. */
+	kek_remove(kek);
+	complete_all(&kek->wiped);
+	trace_vr_end(kek, count, drained - start, ktime_get_ns() - drained);
+	vr_report_end(kek, kek->state);
+	vr_kek_put(kek);	/* the registry's */
+	return count;
+}
+
+/*
  * End a KEK for good: refuse every new request, let those in flight finish,
  * then wipe the KEK and the inner key of each transform under it.  When this
  * returns all of that is done, whoever did it.  Returns how many transforms
@@ -374,63 +349,39 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
  */
 unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state)
 {
-	struct vr_live *live;
-	unsigned int count;
-	bool first;
-
-	spin_lock(&vr_keks_lock);
-	first = !kek->ending;
-	kek->ending = true;
-	spin_unlock(&vr_keks_lock);
-	if (!first) {
-		wait_for_completion(&kek->wiped);
-		return READ_ONCE(kek->live_count);
-	}
-
-	mutex_lock(&kek->lock);
-	WRITE_ONCE(kek->state, state);
-	percpu_ref_kill(&kek->users);
-	mutex_unlock(&kek->lock);
-	wait_for_completion(&kek->drained);
-
-	mutex_lock(&kek->lock);
-	list_for_each_entry(live, &kek->lives, list)
-		live->wipe(live);
-	count = kek->live_count;
-	crypto_free_aead(kek->aead);
-	kek->aead = NULL;
-	mutex_unlock(&kek->lock);
-
-	/* Only now: whoever finds it before that waits for all of this. */
-	spin_lock(&vr_keks_lock);
-	hash_del_rcu(&kek->by_id);
-	hash_del_rcu(&kek->by_name);
-	vr_keks_held--;
-	spin_unlock(&vr_keks_lock);
-	complete_all(&kek->wiped);
-
-	if (cancel_delayed_work(&kek->lease_work))
-		vr_kek_put(kek);
-	vr_audit("end", kek->attrs.name, kek->attrs.version, 0);
-	vr_netlink_kek_event(kek, state);
-	vr_kek_put(kek);	/* the registry's */
-	return count;
+	if (kek_end_begin(kek, state))
+		return kek_end_finish(kek);
+	wait_for_completion(&kek->wiped);
+	return READ_ONCE(kek->live_count);
 }
 
-/* End what the pins do not allow under its name any more. */
-void vr_kek_end_unpinned(void)
+/*
+ * Revoke each KEK that @match picks.  All are refused first and then waited for,
+ * as each takes a grace period.
+ */
+unsigned int vr_kek_revoke(bool (*match)(const struct vr_kek *kek, const void *arg),
+			   const void *arg)
 {
-	unsigned int bucket = 0, skip = 0;
-	struct vr_kek *kek;
+	struct vr_kek *kek, *tmp;
+	unsigned long serial = 0;
+	unsigned int count = 0;
+	LIST_HEAD(begun);
 
-	while ((kek = vr_kek_get_nth(&bucket, &skip))) {
-		if (vr_pins_check_kek(kek->attrs.name, kek->id, NULL)) {
-			vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
-			bucket = 0;
-			skip = 0;
+	while ((kek = vr_kek_get_next(&serial))) {
+		if (!match(kek, arg)) {
+			vr_kek_put(kek);
+		} else if (kek_end_begin(kek, VAULTRING_KEK_STATE_REVOKED)) {
+			list_add_tail(&kek->begun, &begun);
+		} else {
+			count += vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
+			vr_kek_put(kek);
 		}
+	}
+	list_for_each_entry_safe(kek, tmp, &begun, begun) {
+		count += kek_end_finish(kek);
 		vr_kek_put(kek);
 	}
+	return count;
 }
 
 /*
@@ -441,7 +392,7 @@ int vr_kek_enter(struct vr_kek *kek)
 {
 	if (likely(percpu_ref_tryget_live(&kek->users)))
 		return 0;
-	return kek_gone(kek);
+	return vr_kek_gone(kek);
 }
 
 void vr_kek_leave(struct vr_kek *kek)
@@ -480,24 +431,55 @@ void vr_live_detach(struct vr_live *live)
 	vr_kek_put(kek);
 }
 
+/* What opens blobs has to be there; holding one keeps it loaded. */
+static struct crypto_aead *vr_kek_gcm;
+
 int vr_kek_init(void)
 {
+	int err;
+
+	vr_kek_gcm = crypto_alloc_aead("gcm(aes)", 0, 0);
+	if (IS_ERR(vr_kek_gcm))
+		return PTR_ERR(vr_kek_gcm);
+	err = rhashtable_init(&vr_keks_by_id, &vr_id_params);
+	if (err)
+		goto err_free_gcm;
+	err = rhltable_init(&vr_keks_by_name, &vr_name_params);
+	if (err)
+		goto err_destroy_ids;
+	err = -ENOMEM;
+	vr_kek_cache = KMEM_CACHE(vr_kek, 0);
+	if (!vr_kek_cache)
+		goto err_destroy_names;
 	vr_wq = alloc_workqueue("vaultring", WQ_UNBOUND, 0);
-	return vr_wq ? 0 : -ENOMEM;
+	if (!vr_wq)
+		goto err_destroy_cache;
+	return 0;
+
+err_destroy_cache:
+	kmem_cache_destroy(vr_kek_cache);
+err_destroy_names:
+	rhltable_destroy(&vr_keks_by_name);
+err_destroy_ids:
+	rhashtable_destroy(&vr_keks_by_id);
+err_free_gcm:
+	crypto_free_aead(vr_kek_gcm);
+	return err;
+}
+
+static bool match_all(const struct vr_kek *kek, const void *arg)
+{
+	return true;
 }
 
 /* Nothing unseals, asks or encrypts any more when this runs. */
 void vr_kek_exit(void)
 {
-	unsigned int bucket = 0, skip = 0;
-	struct vr_kek *kek;
-
-	while ((kek = vr_kek_get_nth(&bucket, &skip))) {
-		vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
-		vr_kek_put(kek);
-		bucket = 0;
-		skip = 0;
-	}
+	vr_kek_revoke(match_all, NULL);
 	destroy_workqueue(vr_wq);
 	rcu_barrier();
+	kmem_cache_destroy(vr_kek_cache);
+	rhltable_destroy(&vr_keks_by_name);
+	rhashtable_destroy(&vr_keks_by_id);
+	crypto_free_aead(vr_kek_gcm);
 }

@@ -144,7 +144,7 @@ static long vr_kek_read(const struct key *key, char *buffer, size_t size)
 {
 	struct vr_kek *kek = key->payload.data[0];
 	char line[VR_STATE_LINE_MAX];
-	u64 left = vr_kek_lease_left(kek);
+	u64 left = vr_lease_left(kek);
 	const char *comma = "";
 	unsigned int use;
 	int len;

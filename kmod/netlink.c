@@ -47,7 +47,7 @@ static int reply_send(struct sk_buff *msg, void *head, struct genl_info *info,
 
 static int put_lease_left(struct sk_buff *msg, struct vr_kek *kek)
 {
-	u64 left = vr_kek_lease_left(kek);
+	u64 left = vr_lease_left(kek);
 
 	return left == U64_MAX ? 0 :
 	       nla_put_u64_64bit(msg, VAULTRING_A_LEASE_LEFT, left,
@@ -342,16 +342,16 @@ int vaultring_nl_kek_get_doit(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
-/* cb->args: the place in the registry, see vr_kek_get_nth(). */
+/* cb->args[0]: the serial number of the last one, see vr_kek_get_next(). */
 int vaultring_nl_kek_get_dumpit(struct sk_buff *skb,
 				struct netlink_callback *cb)
 {
-	unsigned int bucket = cb->args[0], skip = cb->args[1];
+	unsigned long serial = cb->args[0];
 	struct vr_kek *kek;
 	void *head;
 	int err;
 
-	while ((kek = vr_kek_get_nth(&bucket, &skip))) {
+	while ((kek = vr_kek_get_next(&serial))) {
 		head = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
 				   cb->nlh->nlmsg_seq, &vr_genl_family, NLM_F_MULTI,
 				   VAULTRING_CMD_KEK_GET);
@@ -363,17 +363,22 @@ int vaultring_nl_kek_get_dumpit(struct sk_buff *skb,
 			break;
 		}
 		genlmsg_end(skb, head);
-		cb->args[0] = bucket;
-		cb->args[1] = skip;
+		cb->args[0] = serial;
 	}
 	return skb->len;
 }
 
+static bool match_name(const struct vr_kek *kek, const void *name)
+{
+	return !strcmp(kek->attrs.name, name);
+}
+
 int vaultring_nl_kek_revoke_doit(struct sk_buff *skb, struct genl_info *info)
 {
+	struct nlattr *name = info->attrs[VAULTRING_A_NAME];
 	struct vr_kek *kek = get_kek(info);
-	u32 transforms = 0;
 	struct sk_buff *msg;
+	u32 transforms;
 	void *head;
 
 	if (IS_ERR(kek))
@@ -381,14 +386,18 @@ int vaultring_nl_kek_revoke_doit(struct sk_buff *skb, struct genl_info *info)
 	msg = reply_new(info, VAULTRING_CMD_KEK_REVOKE, NLMSG_DEFAULT_SIZE,
 			&head);
 	/* By name there may be several versions. */
-	for (; kek; kek = find_kek(info)) {
-		transforms += vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
-		vr_kek_put(kek);
-	}
+	transforms = name ? vr_kek_revoke(match_name, nla_data(name)) :
+			    vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
+	vr_kek_put(kek);
 	if (!msg)
 		return -ENOMEM;	/* but it is done */
 	return reply_send(msg, head, info,
 			  nla_put_u32(msg, VAULTRING_A_TRANSFORMS, transforms));
+}
+
+static bool match_unpinned(const struct vr_kek *kek, const void *arg)
+{
+	return vr_pins_check_kek(kek->attrs.name, kek->id, NULL);
 }
 
 int vaultring_nl_pins_set_doit(struct sk_buff *skb, struct genl_info *info)
@@ -404,7 +413,7 @@ int vaultring_nl_pins_set_doit(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(pins))
 		return PTR_ERR(pins);
 	vr_pins_install(pins);
-	vr_kek_end_unpinned();
+	vr_kek_revoke(match_unpinned, NULL);
 	return 0;
 }
 

@@ -5,7 +5,9 @@
  * GFP_NOIO, as a task that asks may do so for a suspended disk.
  */
 
+#include <linux/cred.h>
 #include <linux/err.h>
+#include <linux/sched.h>
 #include <net/genetlink.h>
 
 #include "generated/netlink.h"
@@ -35,6 +37,8 @@ int vr_netlink_send_request(u32 portid, const struct vr_upcall_info *info)
 	      nla_put_u32(msg, VAULTRING_A_GID_ASKING, info->gid) ?:
 	      nla_put_u32(msg, VAULTRING_A_PID, info->pid) ?:
 	      nla_put_string(msg, VAULTRING_A_COMM, info->comm) ?:
+	      nla_put_u64_64bit(msg, VAULTRING_A_CGROUP, info->cgroup,
+				VAULTRING_A_PAD) ?:
 	      nla_put_u32(msg, VAULTRING_A_DEADLINE_MS, info->deadline_ms);
 	if (err) {
 		nlmsg_free(msg);
@@ -44,10 +48,16 @@ int vr_netlink_send_request(u32 portid, const struct vr_upcall_info *info)
 	return genlmsg_unicast(&init_net, msg, portid);
 }
 
+/* NULL if nobody listens, or for want of memory. */
 static struct sk_buff *event_new(u8 cmd, void **head)
 {
-	struct sk_buff *msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_NOIO);
+	struct sk_buff *msg = NULL;
 
+	mutex_lock(&vr_events_lock);
+	if (vr_events_on && genl_has_listeners(&vr_genl_family, &init_net,
+					       VAULTRING_NLGRP_EVENTS))
+		msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_NOIO);
+	mutex_unlock(&vr_events_lock);
 	if (!msg)
 		return NULL;
 	*head = genlmsg_put(msg, 0, 0, &vr_genl_family, 0, cmd);
@@ -74,11 +84,16 @@ static void event_send(struct sk_buff *msg, void *head, int err)
 	mutex_unlock(&vr_events_lock);
 }
 
+static int put_attrs(struct sk_buff *msg, const struct vr_attrs *attrs)
+{
+	return nla_put_string(msg, VAULTRING_A_NAME, attrs->name) ?:
+	       nla_put_u32(msg, VAULTRING_A_VERSION, attrs->version);
+}
+
 /* Which KEK a message is about. */
 int vr_netlink_put_id(struct sk_buff *msg, const struct vr_kek *kek)
 {
-	return nla_put_string(msg, VAULTRING_A_NAME, kek->attrs.name) ?:
-	       nla_put_u32(msg, VAULTRING_A_VERSION, kek->attrs.version) ?:
+	return put_attrs(msg, &kek->attrs) ?:
 	       nla_put(msg, VAULTRING_A_ID, sizeof(kek->id), kek->id);
 }
 
@@ -101,11 +116,29 @@ void vr_netlink_refused_event(const struct vr_attrs *attrs, int error)
 
 	msg = event_new(VAULTRING_CMD_REFUSED_EVENT, &head);
 	if (msg)
-		event_send(msg, head,
-			   nla_put_string(msg, VAULTRING_A_NAME, attrs->name) ?:
-			   nla_put_u32(msg, VAULTRING_A_VERSION,
-				       attrs->version) ?:
+		event_send(msg, head, (attrs ? put_attrs(msg, attrs) : 0) ?:
 			   nla_put_u32(msg, VAULTRING_A_ERROR, error));
+}
+
+void vr_netlink_keyed_event(const struct vaultring_blob *blob,
+			    const struct vr_kek *kek, int error)
+{
+	struct sk_buff *msg;
+	void *head;
+	int err;
+
+	msg = event_new(VAULTRING_CMD_KEYED_EVENT, &head);
+	if (!msg)
+		return;
+	err = kek ? put_attrs(msg, &kek->attrs) : 0;
+	event_send(msg, head, err ?:
+		   nla_put(msg, VAULTRING_A_ID, VAULTRING_ID_SIZE, blob->kek_id) ?:
+		   nla_put_u32(msg, VAULTRING_A_USE, blob->use) ?:
+		   nla_put_u32(msg, VAULTRING_A_UID_ASKING,
+			       from_kuid(&init_user_ns, current_fsuid())) ?:
+		   nla_put_u32(msg, VAULTRING_A_PID, task_tgid_nr(current)) ?:
+		   nla_put_string(msg, VAULTRING_A_COMM, current->comm) ?:
+		   nla_put_u32(msg, VAULTRING_A_ERROR, error));
 }
 
 void vr_events_switch(bool on)

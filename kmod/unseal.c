@@ -13,6 +13,7 @@
 #include <linux/netlink.h>
 #include <linux/slab.h>
 
+#include "trace.h"
 #include "vr.h"
 
 #define VR_UNSEALS_MAX		1024
@@ -24,6 +25,7 @@ struct vr_unseal {
 	u64 id;
 	u64 request;		/* of the kernel to the daemon, or 0 */
 	unsigned long deadline;	/* jiffies */
+	u64 start;		/* ns, for the tracepoint */
 	struct vr_envelope *env;
 	struct vr_exchange exchange;
 };
@@ -110,12 +112,6 @@ static void fill_reply(const struct vr_unseal *unseal, const u8 *challenge,
 	memcpy(reply->share[0].challenge, challenge, VR_POINT_SIZE);
 }
 
-static void refused(const struct vr_envelope *env, int err)
-{
-	vr_audit("unseal", env->attrs.name, env->attrs.version, err);
-	vr_netlink_refused_event(&env->attrs, -err);
-}
-
 /*
  * Begin an unseal, for a request of ours if @request is not 0, to end within
  * @deadline_ms (0: the default).
@@ -137,12 +133,13 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 	if (!unseal)
 		return -ENOMEM;
 	unseal->request = request;
+	unseal->start = ktime_get_ns();
 	unseal->env = vr_envelope_parse(envelope, len, extack);
 	if (IS_ERR(unseal->env)) {
 		err = PTR_ERR(unseal->env);
 		unseal->env = NULL;
 		if (err == -EKEYREJECTED)
-			vr_audit("unseal", "-", 0, err);
+			vr_report_unseal(NULL, err);
 		goto err_free;
 	}
 	err = request ? vr_upcall_check(request, &unseal->env->attrs) : 0;
@@ -179,7 +176,7 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 	return 0;
 
 err_refused:
-	refused(unseal->env, err);
+	vr_report_unseal(&unseal->env->attrs, err);
 err_free:
 	unseal_free(unseal);
 	return err;
@@ -253,10 +250,12 @@ struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
 	      unseal_finish(unseal, answer, len, extack);
 	if (!IS_ERR(kek)) {
 		vr_upcall_unsealed(kek);
-		vr_audit("unseal", kek->attrs.name, kek->attrs.version, 0);
+		vr_report_unseal(&kek->attrs, 0);
 	} else if (!error) {
-		refused(unseal->env, PTR_ERR(kek));
+		vr_report_unseal(&unseal->env->attrs, PTR_ERR(kek));
 	}
+	trace_vr_unseal(&unseal->env->attrs, PTR_ERR_OR_ZERO(kek),
+			ktime_get_ns() - unseal->start);
 	/* One that got another KEK than it asked for has no use for it. */
 	if (unseal->request)
 		vr_upcall_fail(unseal->request,

@@ -7,6 +7,7 @@
  * between loses nothing: the one that attaches next is asked again.
  */
 
+#include <linux/cgroup.h>
 #include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/jiffies.h>
@@ -15,6 +16,7 @@
 #include <linux/sched.h>
 #include <net/net_namespace.h>
 
+#include "trace.h"
 #include "vr.h"
 
 #define VR_REQUESTS_MAX		1024
@@ -219,6 +221,29 @@ static int request_enter(struct vr_request *req)
 	return err;
 }
 
+/* Of version 2, as BPF numbers them; 0 in a kernel without cgroups. */
+static u64 current_cgroup(void)
+{
+	u64 id = 0;
+
+#ifdef CONFIG_CGROUPS
+	rcu_read_lock();
+	id = cgroup_id(task_dfl_cgroup(current));
+	rcu_read_unlock();
+#endif
+	return id;
+}
+
+/* What came of a request that was taken off the list; req->kek if it is 0. */
+static int request_result(const struct vr_request *req, long left)
+{
+	if (req->kek)
+		return 0;
+	if (req->error)
+		return req->error;
+	return left < 0 ? -EINTR : -EAGAIN;
+}
+
 /*
  * Have a KEK unsealed, by name or by @id.  Returns it with a reference; may
  * sleep up to the deadline, killably.  (Whoever asks for a key that another
@@ -241,8 +266,10 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
 			.gid = from_kgid(&init_user_ns, current_fsgid()),
 			.pid = task_tgid_nr(current),
 			.comm = comm,
+			.cgroup = current_cgroup(),
 		},
 	};
+	u64 start = ktime_get_ns();
 	long left;
 	int err;
 
@@ -264,11 +291,9 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
 	mutex_unlock(&vr_requests_lock);
 	module_put(THIS_MODULE);
 
-	if (req.kek)
-		return req.kek;
-	if (req.error)
-		return ERR_PTR(req.error);
-	return ERR_PTR(left < 0 ? -EINTR : -EAGAIN);
+	err = request_result(&req, left);
+	trace_vr_upcall(&req.info, err, ktime_get_ns() - start);
+	return err ? ERR_PTR(err) : req.kek;
 }
 
 int vr_upcall_init(void)

@@ -6,7 +6,7 @@
  *
  *	vr_keyed.lock (keyed.c)
  *	  vr_kek.lock
- *	    vr_keks_lock (spinlock)
+ *	    vr_keks_lock (kek.c)
  *	vr_unseals_lock (unseal.c)
  *	  vr_requests_lock (upcall.c)
  *
@@ -18,11 +18,13 @@
 #include <crypto/aes.h>
 #include <crypto/sha2.h>
 #include <linux/completion.h>
+#include <linux/hrtimer.h>
 #include <linux/key.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/percpu-refcount.h>
 #include <linux/refcount.h>
+#include <linux/rhashtable-types.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 #include <linux/vaultring.h>
@@ -61,17 +63,19 @@ struct vr_attrs {
  * A KEK that the kernel holds.
  *
  * References (@refs): one of the registry from vr_kek_register() until
- * vr_kek_end(), one of a queued @lease_work, one of each vault-kek key and of
- * each keyed transform, and those of lookups.  The memory goes after a grace
- * period, so that a request may look at a KEK under RCU alone.
+ * vr_kek_end(), which the timers rely on; one of a queued @lease_work, one of
+ * each vault-kek key and of each keyed transform, and those of lookups.  The
+ * memory goes after a grace period, so that a request may look at a KEK under
+ * RCU alone.
  *
- * @aead holds the key itself.  It is valid while a reference on @users is
- * held: each blob and each request in flight takes one and fails if there is
- * none to be had.  vr_kek_end() kills @users, waits until they are gone and
- * only then wipes @aead and, under @lock, the inner key of each of @lives.
+ * @key is valid while a reference on @users is held: each blob and each request
+ * in flight takes one and fails if there is none to be had.  vr_kek_end() kills
+ * @users, waits until they are gone and only then wipes @key and, under @lock,
+ * the inner key of each of @lives.
  *
- * @lock protects @lives, @live_count, changes of @expires and @state, and the
- * queueing of @lease_work.
+ * @lock protects @lives, @live_count, @ending, @warn and @warned, changes of
+ * @expires and @state, and starting the timers.  @over is set by the timers and
+ * cleared under @lock.
  */
 struct vr_kek {
 	refcount_t refs;
@@ -79,14 +83,21 @@ struct vr_kek {
 	struct percpu_ref users;
 	struct completion drained;	/* no users are left */
 	struct completion wiped;	/* vr_kek_end() has done its work */
-	struct crypto_aead *aead;
+	u8 key[VR_KEY_SIZE];
 	struct mutex lock;		/* see above */
 	struct list_head lives;
 	unsigned int live_count;
-	bool ending;			/* vr_keks_lock: vr_kek_end() has begun */
-	time64_t expires;		/* boot time in seconds, 0: no limit */
-	struct delayed_work lease_work;
-	struct hlist_node by_id, by_name;	/* vr_keks_lock, RCU */
+	bool ending;			/* vr_kek_end() has begun */
+	bool over;			/* its time was up, whatever the clock says now */
+	bool warned;			/* there was an event before the end */
+	u32 warn;			/* how long before it, in seconds */
+	ktime_t expires;		/* on boot time, 0: no limit */
+	struct hrtimer lease_timer, date_timer;
+	struct work_struct lease_work;
+	struct rhash_head by_id;	/* vr_keks_lock, RCU */
+	struct rhlist_head by_name;	/* vr_keks_lock, RCU */
+	u32 serial;
+	struct list_head begun;		/* of the one who ends it */
 	struct rcu_head rcu;
 	u8 id[VAULTRING_ID_SIZE];
 	struct vr_attrs attrs;
@@ -191,17 +202,24 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 struct vr_kek *vr_kek_get_id(const u8 *id);
 struct vr_kek *vr_kek_get_name(const char *name);
 struct vr_kek *vr_kek_get_good(const char *name, const u8 *id);
-struct vr_kek *vr_kek_get_nth(unsigned int *bucket, unsigned int *skip);
+struct vr_kek *vr_kek_get_next(unsigned long *serial);
 void vr_kek_put(struct vr_kek *kek);
-int vr_kek_check(struct vr_kek *kek);
-u64 vr_kek_lease_left(struct vr_kek *kek);
 unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state);
-void vr_kek_end_unpinned(void);
+unsigned int vr_kek_revoke(bool (*match)(const struct vr_kek *kek,
+					 const void *arg), const void *arg);
 int vr_kek_enter(struct vr_kek *kek);
 void vr_kek_leave(struct vr_kek *kek);
 unsigned int vr_kek_count(void);
 int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
+
+/* lease.c */
+u64 vr_lease_left(const struct vr_kek *kek);
+void vr_lease_init(struct vr_kek *kek);
+void vr_lease_start(struct vr_kek *kek);
+void vr_lease_stop(struct vr_kek *kek);
+int vr_kek_gone(struct vr_kek *kek);
+int vr_kek_check(struct vr_kek *kek);
 
 /* blob.c */
 const struct vaultring_blob *vr_blob_check(const void *data, size_t len);
@@ -290,7 +308,10 @@ int vr_upcall_init(void);
 void vr_upcall_exit(void);
 
 /* audit.c */
-void vr_audit(const char *op, const char *name, u32 version, int result);
+void vr_report_unseal(const struct vr_attrs *attrs, int result);
+void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state);
+void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek,
+		     int result);
 
 /* kek_type.c */
 extern struct key_type vr_kek_type;
@@ -372,6 +393,7 @@ struct vr_upcall_info {
 	const u8 *id;
 	u32 uid, gid, pid;
 	const char *comm;
+	u64 cgroup;		/* 0: none */
 	u32 deadline_ms;
 };
 
@@ -380,6 +402,8 @@ int vr_netlink_put_id(struct sk_buff *msg, const struct vr_kek *kek);
 void vr_netlink_kek_event(const struct vr_kek *kek,
 			  enum vaultring_kek_state state);
 void vr_netlink_refused_event(const struct vr_attrs *attrs, int error);
+void vr_netlink_keyed_event(const struct vaultring_blob *blob,
+			    const struct vr_kek *kek, int error);
 void vr_events_switch(bool on);
 
 #endif /* _VAULTRING_VR_H */

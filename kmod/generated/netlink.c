@@ -100,5 +100,5 @@ const struct genl_small_ops vaultring_nl_ops[9] = {
 };
 
 const struct genl_multicast_group vaultring_nl_mcgrps[1] = {
-	[VAULTRING_NLGRP_EVENTS] = { "events", },
+	[VAULTRING_NLGRP_EVENTS] = { "events", GENL_MCAST_CAP_NET_ADMIN },
 };
