@@ -58,6 +58,7 @@ static const struct nla_policy main_policy[VAULTRING_A_MAX + 1] = {
 	[VAULTRING_A_GID_ASKING] = { .type = NLA_U32 },
 	[VAULTRING_A_PID] = { .type = NLA_U32 },
 	[VAULTRING_A_COMM] = { .type = NLA_STRING, .maxlen = 17 },
+	[VAULTRING_A_CGROUP] = { .type = NLA_U64 },
 	[VAULTRING_A_STATE] = { .type = NLA_U32 },
 	[VAULTRING_A_LEASE_LEFT] = { .type = NLA_U64 },
 };
@@ -101,6 +102,8 @@ static void take_request(struct netlink *nl, struct nlattr *attrs[])
 		memcpy(r->id, nla_data(id), sizeof(r->id));
 	if (attrs[VAULTRING_A_PID])
 		r->pid = nla_get_u32(attrs[VAULTRING_A_PID]);
+	if (attrs[VAULTRING_A_CGROUP])
+		r->cgroup = nla_get_u64(attrs[VAULTRING_A_CGROUP]);
 	if (attrs[VAULTRING_A_DEADLINE_MS])
 		r->deadline_ms = nla_get_u32(attrs[VAULTRING_A_DEADLINE_MS]);
 }

@@ -28,6 +28,7 @@ struct kek_request {
 	gid_t gid;
 	uint32_t pid;
 	char comm[17];
+	uint64_t cgroup;	/* inode number of its folder in /sys/fs/cgroup */
 	uint32_t deadline_ms;
 };
 

@@ -450,8 +450,9 @@ static void refuse(struct daemon *d, const struct kek_request *r, int err,
 
 	if (r->by_id)
 		hex_encode(id, r->id, sizeof(r->id));
-	log_notice("kek %s%s: %s (asked for by %s, pid %" PRIu32 ", uid %u, gid %u)",
-		   r->name, id, why, r->comm, r->pid, r->uid, r->gid);
+	log_notice("kek %s%s: %s (asked for by %s, pid %" PRIu32
+		   ", uid %u, gid %u, cgroup %" PRIu64 ")",
+		   r->name, id, why, r->comm, r->pid, r->uid, r->gid, r->cgroup);
 	if (netlink_request_fail(d->nl, r->request, -err))
 		log_debug("request %" PRIu64 ": %s", r->request,
 			  netlink_error(d->nl));
@@ -486,8 +487,8 @@ void unseal_on_request(void *arg, const struct kek_request *r)
 		return;
 	}
 	w->request = r->request;
-	log_debug("kek %s: asked for by %s, pid %" PRIu32 ", uid %u", e->name,
-		  r->comm, r->pid, r->uid);
+	log_debug("kek %s: asked for by %s, pid %" PRIu32 ", uid %u, gid %u, cgroup %"
+		  PRIu64, e->name, r->comm, r->pid, r->uid, r->gid, r->cgroup);
 	begin(d, e, w, r->deadline_ms);
 }
 

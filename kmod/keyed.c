@@ -16,6 +16,7 @@
 #include <linux/random.h>
 #include <linux/sched/mm.h>
 
+#include "trace.h"
 #include "vr.h"
 
 #define VR_WIPE_TRIES	20
@@ -88,6 +89,7 @@ static int keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
 {
 	const struct vaultring_blob *blob = vr_blob_check(key, len);
 	struct vr_kek *kek = NULL;
+	u64 start = ktime_get_ns();
 	struct vr_secret dek;
 	int err;
 
@@ -100,6 +102,8 @@ static int keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
 		      keyed_rekey(keyed, kek, &dek);
 		vr_secret_wipe(&dek);
 	}
+	trace_vr_setkey(blob, err, ktime_get_ns() - start);
+	vr_report_keyed(blob, kek, err);
 	if (kek)
 		vr_kek_put(kek);
 	return err;
