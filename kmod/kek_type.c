@@ -168,9 +168,43 @@ static long vr_kek_read(const struct key *key, char *buffer, size_t size)
 	return len;
 }
 
+/* A KEK that is held and good, if those credentials are listed for it. */
+struct vr_kek *vr_kek_get_listed(const char *name, const u8 *id,
+				 const struct cred *cred)
+{
+	struct vr_kek *kek = vr_kek_get_good(name, id);
+
+	if (!kek || vr_attrs_list(&kek->attrs, cred))
+		return kek;
+	vr_kek_put(kek);
+	return NULL;
+}
+
+/*
+ * Why @err, of asking the daemon, when it knows of no such KEK: one that is
+ * held all the same is outside its dates or lease.
+ */
+static int why_not(int err, const char *name, const u8 *id)
+{
+	struct vr_kek *kek;
+
+	if (err != -ENOKEY)
+		return err;
+	kek = name ? vr_kek_get_name(name) : vr_kek_get_id(id);
+	if (!kek)
+		return err;
+	err = vr_attrs_list(&kek->attrs, current_cred()) ? vr_kek_check(kek) :
+							   -EACCES;
+	vr_kek_put(kek);
+	/* Renewed just now: whoever asks again has it. */
+	return err ?: -EAGAIN;
+}
+
 /*
  * Make the key that a task asks for, in that task.  The daemon is asked only
- * if the KEK is not held; an unseal there renews a lease that is over.
+ * if the KEK is not held; an unseal there renews a lease that is over.  It is
+ * asked as well for a caller who may not use the KEK, who must not learn from
+ * the time that it takes whether the KEK is held.
  */
 static int vr_kek_type_request(struct key *authkey, void *aux)
 {
@@ -185,11 +219,11 @@ static int vr_kek_type_request(struct key *authkey, void *aux)
 	if (err)
 		goto err_reject;
 	name = by_id ? NULL : key->description;
-	kek = vr_kek_get_good(name, id);
+	kek = vr_kek_get_listed(name, id, current_cred());
 	if (!kek)
 		kek = vr_upcall_request(name, id);
 	if (IS_ERR(kek)) {
-		err = PTR_ERR(kek);
+		err = why_not(PTR_ERR(kek), name, id);
 		goto err_reject;
 	}
 	err = vr_attrs_list(&kek->attrs, current_cred()) ? vr_kek_check(kek) :
@@ -300,6 +334,14 @@ static struct vr_kek *kek_use(struct vr_kek *kek)
 	return ERR_PTR(err);
 }
 
+/* The same, in haste: whoever may not use it goes the way of one not held. */
+static struct vr_kek *kek_use_good(const char *name, const u8 *id)
+{
+	struct vr_kek *kek = kek_use(vr_kek_get_good(name, id));
+
+	return IS_ERR(kek) ? NULL : kek;
+}
+
 /*
  * The KEK of that id, with a reference, asking nobody.  -ENOKEY: not held;
  * -EACCES: not for this caller.
@@ -312,7 +354,7 @@ struct vr_kek *vr_kek_find_id(const u8 *id)
 /* The same, but if it is not held or its lease is over the daemon is asked. */
 struct vr_kek *vr_kek_request_id(const u8 *id)
 {
-	struct vr_kek *kek = kek_use(vr_kek_get_good(NULL, id));
+	struct vr_kek *kek = kek_use_good(NULL, id);
 	char desc[VR_ID_DESC_SIZE];
 
 	if (kek)
@@ -328,7 +370,7 @@ struct vr_kek *vr_kek_request_name(const char *name)
 
 	if (!vr_name_ok(name))
 		return ERR_PTR(-EINVAL);
-	kek = kek_use(vr_kek_get_good(name, NULL));
+	kek = kek_use_good(name, NULL);
 	if (kek)
 		return kek;
 	return kek_of_key(request_key(&vr_kek_type, name, ""));

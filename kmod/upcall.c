@@ -198,7 +198,7 @@ static int request_enter(struct vr_request *req)
 	mutex_lock(&vr_requests_lock);
 	portid = vr_upcall_daemon();
 	/* It may have come since the caller looked: nobody will be told again. */
-	req->kek = vr_kek_get_good(req->info.name, req->info.id);
+	req->kek = vr_kek_get_listed(req->info.name, req->info.id, req->cred);
 	if (req->kek) {
 		err = 1;
 	} else if (!portid) {
@@ -245,9 +245,10 @@ static int request_result(const struct vr_request *req, long left)
 }
 
 /*
- * Have a KEK unsealed, by name or by @id.  Returns it with a reference; may
- * sleep up to the deadline, killably.  (Whoever asks for a key that another
- * task is having made waits in request_key(), not here, and as long.)
+ * Have a KEK unsealed, by name or by @id, unless it is held and the caller is
+ * listed for it.  Returns it with a reference; may sleep up to the deadline,
+ * killably.  (Whoever asks for a key that another task is having made waits in
+ * request_key(), not here, and as long.)
  *
  * -ENOKEY: no daemon, or it has no such KEK; -EAGAIN: a vault is away or the
  * deadline passed; and what the unseal itself can fail with.

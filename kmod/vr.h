@@ -318,6 +318,8 @@ extern struct key_type vr_kek_type;
 struct vr_kek *vr_kek_request_id(const u8 *id);
 struct vr_kek *vr_kek_request_name(const char *name);
 struct vr_kek *vr_kek_find_id(const u8 *id);
+struct vr_kek *vr_kek_get_listed(const char *name, const u8 *id,
+				 const struct cred *cred);
 int vr_kek_type_init(void);
 void vr_kek_type_exit(void);
 
