@@ -197,10 +197,11 @@ TEST_F(forge, a_blob_for_a_use_that_its_kek_does_not_allow_is_refused)
 	ASSERT_EQ(0, seal(&self->kek, self->master, VAULTRING_USE_XTS, plain,
 			  blob));
 	EXPECT_LT(0, dek_load(blob, sizeof(blob), KEY_SPEC_PROCESS_KEYRING));
-	ASSERT_EQ(0, seal(&self->kek, self->master, VAULTRING_USE_CTR, plain,
+	ASSERT_EQ(0, seal(&self->kek, self->master, VAULTRING_USE_CBC, plain,
 			  blob));
 	EXPECT_EQ(-EOPNOTSUPP, dek_load(blob, sizeof(blob),
 					KEY_SPEC_SESSION_KEYRING));
+	EXPECT_EQ(-EOPNOTSUPP, alg_try("cbc(paes)", blob, sizeof(blob)));
 }
 
 TEST_F(forge, a_blob_padded_with_anything_but_zeros_is_refused)

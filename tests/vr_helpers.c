@@ -285,7 +285,7 @@ int run(char *out, size_t size, const char *format, ...)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-int as_nobody(int (*f)(void *), void *arg)
+int as_uid(uid_t uid, int (*f)(void *), void *arg)
 {
 	pid_t pid = fork();
 	int status;
@@ -293,14 +293,35 @@ int as_nobody(int (*f)(void *), void *arg)
 	if (pid < 0)
 		return -1;
 	if (!pid) {
-		if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-		    setresuid(NOBODY, NOBODY, NOBODY))
+		if (setgroups(0, NULL) || setresgid(uid, uid, uid) ||
+		    setresuid(uid, uid, uid))
 			_exit(126);
 		_exit(f(arg));
 	}
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return -1;
 	return WEXITSTATUS(status);
+}
+
+int as_nobody(int (*f)(void *), void *arg)
+{
+	return as_uid(NOBODY, f, arg);
+}
+
+static pid_t stopper;
+
+static void start_daemon(void)
+{
+	if (getpid() == stopper)
+		run(NULL, 0, "systemctl reset-failed vaultringd;"
+		    "systemctl start vaultringd");
+}
+
+void without_daemon(void)
+{
+	stopper = getpid();
+	if (run(NULL, 0, "systemctl stop vaultringd") || atexit(start_daemon))
+		exit(1);
 }
 
 int daemon_call(const char *json, char *reply, size_t size)

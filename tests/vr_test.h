@@ -77,9 +77,10 @@ struct kek {
 };
 
 struct kek_options {
-	const uint32_t *uids;
-	int n_uids;
-	uint32_t uses, lease, version;
+	const uint32_t *uids, *gids;
+	int n_uids, n_gids;
+	uint32_t uses, lease, lease_end, version;
+	uint64_t not_before, not_after;
 	const char *name;
 };
 
@@ -104,6 +105,12 @@ int kek_make(int nl, const struct soft_vault *v, const struct kek_options *o,
 	     struct kek *kek);
 int kek_revoke(int nl, const struct kek *kek);
 int kek_held(int nl, const uint8_t *id);
+/* kek-get, by id. */
+int kek_get(int nl, const uint8_t *id, struct nl_reply *r);
+/* The test takes vaultringd's place: the next kek-request, or -EAGAIN. */
+int daemon_attach(void);
+int daemon_next(int nl, struct nl_reply *r, int ms);
+int daemon_fail(int nl, const struct nl_reply *request, uint32_t error);
 
 /* vr_helpers.c */
 struct mode {
@@ -139,6 +146,9 @@ int run(char *out, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Runs f in a child without privileges; returns f's result, 0..127. */
 int as_nobody(int (*f)(void *), void *arg);
+int as_uid(uid_t uid, int (*f)(void *), void *arg);
+/* Stops vaultringd until this process, not a child of it, exits. */
+void without_daemon(void);
 int daemon_call(const char *json, char *reply, size_t size);
 int own_session(void);
 

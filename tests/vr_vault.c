@@ -149,8 +149,16 @@ int kek_create(int nl, const struct soft_vault *v, const struct kek_options *o,
 	nl_put_u32(&m, VAULTRING_A_USES, o->uses ? o->uses : ALL_USES);
 	for (i = 0; i < o->n_uids; i++)
 		nl_put_u32(&m, VAULTRING_A_UID, o->uids[i]);
+	for (i = 0; i < o->n_gids; i++)
+		nl_put_u32(&m, VAULTRING_A_GID, o->gids[i]);
+	if (o->not_before)
+		nl_put_u64(&m, VAULTRING_A_NOT_BEFORE, o->not_before);
+	if (o->not_after)
+		nl_put_u64(&m, VAULTRING_A_NOT_AFTER, o->not_after);
 	if (o->lease)
 		nl_put_u32(&m, VAULTRING_A_LEASE, o->lease);
+	if (o->lease_end)
+		nl_put_u32(&m, VAULTRING_A_LEASE_END, o->lease_end);
 	put_share(&m, v);
 	err = nl_call(nl, &m, &r);
 	if (err)
@@ -234,14 +242,53 @@ int kek_revoke(int nl, const struct kek *kek)
 	return nl_call(nl, &m, NULL);
 }
 
-/* Whether the kernel holds an active KEK of this id. */
-int kek_held(int nl, const uint8_t *id)
+int kek_get(int nl, const uint8_t *id, struct nl_reply *r)
 {
-	struct nl_reply r;
 	struct nl_msg m;
 
 	nl_start(&m, VAULTRING_CMD_KEK_GET, 0);
 	nl_put(&m, VAULTRING_A_ID, id, VAULTRING_ID_SIZE);
-	return !nl_call(nl, &m, &r) && r.messages == 1 &&
+	return nl_call(nl, &m, r);
+}
+
+/* Whether the kernel holds an active KEK of this id. */
+int kek_held(int nl, const uint8_t *id)
+{
+	struct nl_reply r;
+
+	return !kek_get(nl, id, &r) && r.messages == 1 &&
 	       nl_u32(&r, VAULTRING_A_STATE) == VAULTRING_KEK_STATE_ACTIVE;
+}
+
+int daemon_attach(void)
+{
+	int err, nl = nl_open();
+	struct nl_msg m;
+
+	if (nl < 0)
+		return nl;
+	nl_start(&m, VAULTRING_CMD_ATTACH, 0);
+	err = nl_call(nl, &m, NULL);
+	if (!err)
+		return nl;
+	close(nl);
+	return err;
+}
+
+int daemon_next(int nl, struct nl_reply *r, int ms)
+{
+	int cmd, err = nl_wait(nl, r, ms, &cmd);
+
+	return err ? err : cmd == VAULTRING_CMD_KEK_REQUEST ? 0 : -EBADMSG;
+}
+
+int daemon_fail(int nl, const struct nl_reply *request, uint32_t error)
+{
+	struct nl_msg m;
+
+	nl_start(&m, VAULTRING_CMD_REQUEST_FAIL, 0);
+	nl_put_u64(&m, VAULTRING_A_REQUEST,
+		   nl_u64(request, VAULTRING_A_REQUEST));
+	nl_put_u32(&m, VAULTRING_A_ERROR, error);
+	return nl_call(nl, &m, NULL);
 }
