@@ -54,7 +54,7 @@ unload()
 	keyctl link @u @s
 	until rmmod vaultring; do
 		left=$((left - 1))
-		[ $left -gt 0 ] || return
+		[ "$left" -gt 0 ] || return
 		sleep 1
 	done
 }
