@@ -5,6 +5,9 @@
  *	[daemon]
  *	unseal-timeout = 20s
  *
+ *	[volumes]
+ *	on-kek-loss = error
+ *
  *	[vault NAME]
  *	uri = pkcs11:token=...;object=...?module-path=...
  *	timeout = 5s
@@ -129,6 +132,17 @@ static int add_setting(struct loading *l, struct vault_config *v,
 	return 1;
 }
 
+/* For the tools: the daemon has no say in it. */
+static int parse_volumes(struct loading *l, const char *name, const char *value)
+{
+	if (strcmp(name, "on-kek-loss"))
+		return bad(l, "no such setting in [volumes]", name);
+	if (strcmp(value, "error") && strcmp(value, "freeze"))
+		return bad(l, "on-kek-loss is error or freeze, not", value);
+	l->config->freeze = !strcmp(value, "freeze");
+	return 1;
+}
+
 static int on_setting(void *arg, const char *section, const char *name,
 		      const char *value)
 {
@@ -141,8 +155,10 @@ static int on_setting(void *arg, const char *section, const char *name,
 					     &l->config->unseal_timeout_usec);
 		return bad(l, "no such setting in [daemon]", name);
 	}
+	if (!strcmp(section, "volumes"))
+		return parse_volumes(l, name, value);
 	if (strncmp(section, "vault ", 6) || !name_ok(section + 6))
-		return bad(l, "not [daemon] or [vault NAME]", section);
+		return bad(l, "not [daemon], [volumes] or [vault NAME]", section);
 	if (strlen(section) > SECTION_MAX_LEN)
 		return bad(l, "the vault's name is too long", section);
 	v = find_vault(l->config, section + 6);

@@ -24,6 +24,7 @@ struct vault_config {
 
 struct config {
 	uint64_t unseal_timeout_usec;
+	bool freeze;			/* volumes whose KEK goes */
 	struct vault_config *vaults;
 	size_t n_vaults;
 };

@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "cli.h"
+#include "../config.h"
+#include "freeze.h"
 
 static const char *text(const json_t *object, const char *member)
 {
@@ -260,26 +262,94 @@ static int kek_unseal(const struct verb *verb, int argc, char *argv[])
 	return DONE;
 }
 
-static int kek_revoke(const struct verb *verb, int argc, char *argv[])
+/* What --on-loss or else the configuration says; errors if that is unclear. */
+static bool freezes(const char *on_loss)
 {
-	int err, status = one_name(verb, argc, argv);
-	uint32_t transforms;
+	struct config config;
+	bool freeze;
 
-	if (status >= 0)
-		return status;
-	err = kernel_revoke(argv[optind], &transforms);
+	if (on_loss)
+		return !strcmp(on_loss, "freeze");
+	if (access(CONF_FILE, F_OK))
+		return false;
+	if (config_load(CONF_FILE, &config)) {
+		say_error(CONF_FILE " cannot be used, so volumes are not frozen");
+		return false;
+	}
+	freeze = config.freeze;
+	config_free(&config);
+	return freeze;
+}
+
+/* Before the revoke, which never waits longer for a disk than this. */
+static void freeze_under(const char *name, struct mappings *mappings)
+{
+	json_t *ids = json_array(), *keks, *kek;
+	int err;
+	size_t i;
+
+	keks = kernel_keks(&err);
+	json_array_foreach(keks, i, kek)
+		if (!strcmp(text(kek, "name"), name))
+			json_array_append(ids, json_object_get(kek, "id"));
+	if (json_array_size(ids)) {
+		freeze_volumes(ids, FREEZE_TIMEOUT, mappings);
+		freeze_report(mappings);
+	}
+	json_decref(keks);
+	json_decref(ids);
+}
+
+static int end_kek(const char *name, bool freeze)
+{
+	struct mappings mappings = { 0 };
+	uint32_t transforms;
+	size_t i;
+	int err;
+
+	if (freeze)
+		freeze_under(name, &mappings);
+	err = kernel_revoke(name, &transforms);
 	if (err == -ENOKEY) {
 		say_error("kek %s: not active, so there is nothing to revoke; "
-			  "see: vaultring kek list", argv[optind]);
+			  "see: vaultring kek list", name);
 		return FAILED;
 	}
 	if (err) {
-		say_error("kek %s: %s", argv[optind], kernel_error());
+		say_error("kek %s: %s", name, kernel_error());
 		return FAILED;
 	}
 	printf("kek %s: revoked; %u keyed transform%s ended and wiped\n",
-	       argv[optind], transforms, transforms == 1 ? "" : "s");
+	       name, transforms, transforms == 1 ? "" : "s");
+	for (i = 0; i < mappings.n; i++)
+		if (mappings.list[i].outcome == FROZEN_DONE)
+			printf("next, to have it back: vaultring luks resume %s\n",
+			       mappings.list[i].name);
+	mappings_free(&mappings);
 	return DONE;
+}
+
+static int kek_revoke(const struct verb *verb, int argc, char *argv[])
+{
+	static const struct option options[] = {
+		{ "on-loss", required_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	const char *on_loss = NULL;
+	int opt;
+
+	while ((opt = verb_getopt(verb, argc, argv, options))) {
+		if (opt != 'l')
+			return verb_option_exit(verb, opt);
+		on_loss = optarg;
+	}
+	if (on_loss && strcmp(on_loss, "error") && strcmp(on_loss, "freeze"))
+		return verb_usage(verb, "--on-loss takes error or freeze");
+	if (optind + 1 != argc)
+		return verb_usage(verb, "give one name");
+	if (!name_ok(argv[optind]))
+		return verb_usage(verb, "a name has 1 to 63 of A-Z a-z 0-9 . _ -");
+	return need_root(verb) ? end_kek(argv[optind], freezes(on_loss)) : FAILED;
 }
 
 const struct verb verb_kek[] = {
@@ -301,8 +371,9 @@ const struct verb verb_kek[] = {
 	  "      --json  for programs\n", NULL, NULL },
 	{ "unseal", kek_unseal, "NAME", "ask its vaults and make it active",
 	  NULL, NULL, NULL },
-	{ "revoke", kek_revoke, "NAME",
-	  "end it now; everything open under it fails from here on",
-	  NULL, NULL, NULL },
+	{ "revoke", kek_revoke, "NAME [--on-loss error|freeze]",
+	  "end it now; everything open under it fails, or waits, from here on",
+	  "      --on-loss ACTION  freeze volumes first, or let them fail; what\n"
+	  "                        vaultring.conf says by default\n", NULL, NULL },
 	{ 0 }
 };

@@ -8,86 +8,25 @@
  */
 
 #include <errno.h>
-#include <libcryptsetup.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <openssl/evp.h>
+#include "luks.h"
 
-#include "cli.h"
-
-#define TOKEN_TYPE	"vaultring"
-#define CIPHER		"paes"
 #define CIPHER_MODE	"xts-plain64"
 #define MAX_MAPPING	127	/* DM_NAME_LEN with its NUL is 128 */
 #define MAX_LABEL	47	/* libcryptsetup checks after all is wiped */
-
-struct volume {
-	uint8_t blob[VAULTRING_BLOB_SIZE];
-	struct dek_info info;
-};
-
-/* libcryptsetup's own words, in our form. */
-static void on_log(int level, const char *message, void *device)
-{
-	int len = (int)strcspn(message, "\n");
-
-	if (level == CRYPT_LOG_ERROR)
-		say_error("%s: %.*s", (const char *)device, len, message);
-}
-
-/* Where our own words are clearer. */
-static void no_log(int level, const char *message, void *device)
-{
-	(void)level;
-	(void)message;
-	(void)device;
-}
-
-typedef void log_fn(int level, const char *message, void *device);
-
-static struct crypt_device *open_device(const char *device, log_fn *log)
-{
-	struct crypt_device *cd;
-	int err;
-
-	crypt_set_log_callback(NULL, no_log, NULL);
-	err = crypt_init(&cd, device);
-	if (err) {
-		say_error("%s: %s", device, access(device, R_OK) ?
-			  strerror(errno) : strerror(-err));
-		return NULL;
-	}
-	crypt_set_log_callback(cd, log, (void *)device);
-	return cd;
-}
-
-static char *make_token(const char *kek, const struct volume *volume)
-{
-	char base64[(VAULTRING_BLOB_SIZE + 2) / 3 * 4 + 1];
-	json_t *token;
-	char *text;
-
-	EVP_EncodeBlock((uint8_t *)base64, volume->blob, VAULTRING_BLOB_SIZE);
-	token = json_pack("{s:s, s:[], s:s, s:s, s:s}", "type", TOKEN_TYPE,
-			  "keyslots", "kek", kek, "kek_id", volume->info.kek_id,
-			  "blob", base64);
-	text = token ? json_dumps(token, JSON_COMPACT) : NULL;
-	json_decref(token);
-	return text;
-}
 
 /* From here on the old content is gone. */
 static int write_header(const char *device, struct crypt_params_luks2 *params,
 			const char *kek, const struct volume *volume)
 {
-	struct crypt_device *cd = open_device(device, on_log);
-	char *token = make_token(kek, volume);
+	struct crypt_device *cd = luks_device(device, luks_say);
+	char *token = luks_make_token(kek, volume);
 	int err = -ENOMEM;
 
 	if (cd && token)
-		err = crypt_format(cd, CRYPT_LUKS2, CIPHER, CIPHER_MODE, NULL,
+		err = crypt_format(cd, CRYPT_LUKS2, LUKS_CIPHER, CIPHER_MODE, NULL,
 				   (const char *)volume->blob,
 				   VAULTRING_BLOB_SIZE, params);
 	if (cd && token && !err) {
@@ -172,52 +111,11 @@ static int luks_format(const struct verb *verb, int argc, char *argv[])
 	return need_root(verb) ? format(&o) : FAILED;
 }
 
-/* 1: this token is ours and well-formed; 0: not ours; -1: ours, but broken. */
-static int parse_token(const char *device, const char *text,
-		       struct volume *volume)
-{
-	uint8_t data[4 * (VAULTRING_BLOB_SIZE / 3 + 2)];
-	json_t *token = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-	const char *type, *blob, *id;
-	size_t len;
-	int ok = -1;
-
-	type = json_string_value(json_object_get(token, "type"));
-	if (!type || strcmp(type, TOKEN_TYPE)) {
-		json_decref(token);
-		return 0;
-	}
-	blob = json_string_value(json_object_get(token, "blob"));
-	id = json_string_value(json_object_get(token, "kek_id"));
-	len = blob ? strlen(blob) : 0;
-	/* 136 bytes are 46 groups of four, of which the last holds one byte. */
-	if (len == (VAULTRING_BLOB_SIZE + 2) / 3 * 4 &&
-	    EVP_DecodeBlock(data, (const uint8_t *)blob, (int)len) > 0 &&
-	    !dek_parse(device, data, VAULTRING_BLOB_SIZE, &volume->info) &&
-	    id && !strcmp(id, volume->info.kek_id)) {
-		memcpy(volume->blob, data, VAULTRING_BLOB_SIZE);
-		ok = 1;
-	} else {
-		say_error("%s: the vaultring token in its header is damaged; "
-			  "restore the header from a backup "
-			  "(cryptsetup luksHeaderRestore)", device);
-	}
-	json_decref(token);
-	return ok;
-}
-
 static int read_token(struct crypt_device *cd, const char *device,
 		      struct volume *volume)
 {
-	int i, found = 0, max = crypt_token_max(CRYPT_LUKS2);
-	const char *text;
+	int found = luks_find_token(cd, device, volume);
 
-	for (i = 0; i < max && !found; i++) {
-		if (crypt_token_status(cd, i, NULL) <= CRYPT_TOKEN_INACTIVE ||
-		    crypt_token_json_get(cd, i, &text) < 0)
-			continue;
-		found = parse_token(device, text, volume);
-	}
 	if (!found)
 		say_error("%s: a LUKS2 volume without a vaultring token; with "
 			  "its blob in a file, try: cryptsetup open --key-size "
@@ -261,12 +159,12 @@ static int open_volume(const char *device, const char *name, uint32_t flags)
 	const char *cipher;
 	int err = -1;
 
-	crypt_set_log_callback(NULL, no_log, NULL);
+	crypt_set_log_callback(NULL, luks_quiet, NULL);
 	if (crypt_status(NULL, name) >= CRYPT_ACTIVE) {
 		say_error("there is already a mapping /dev/mapper/%s", name);
 		return FAILED;
 	}
-	cd = open_device(device, no_log);
+	cd = luks_device(device, luks_quiet);
 	if (!cd)
 		return FAILED;
 	if (crypt_load(cd, CRYPT_LUKS2, NULL)) {
@@ -275,7 +173,7 @@ static int open_volume(const char *device, const char *name, uint32_t flags)
 		goto out;
 	}
 	cipher = crypt_get_cipher(cd);
-	if (!cipher || strcmp(cipher, CIPHER)) {
+	if (!cipher || strcmp(cipher, LUKS_CIPHER)) {
 		say_error("%s: encrypted with %s, not under a vault's key; "
 			  "try: cryptsetup open", device, cipher ?: "nothing known");
 		goto out;
@@ -336,7 +234,7 @@ static int luks_close(const struct verb *verb, int argc, char *argv[])
 	if (!need_root(verb))
 		return FAILED;
 	name = argv[optind];
-	crypt_set_log_callback(NULL, no_log, NULL);
+	crypt_set_log_callback(NULL, luks_quiet, NULL);
 	if (crypt_status(NULL, name) < CRYPT_ACTIVE) {
 		say_error("there is no mapping /dev/mapper/%s", name);
 		return FAILED;
@@ -362,5 +260,12 @@ const struct verb verb_luks[] = {
 	  "      --readonly\n"
 	  "      --allow-discards   TRIM reaches DEV\n", NULL, NULL },
 	{ "close", luks_close, "NAME", "remove the mapping", NULL, NULL, NULL },
+	{ "suspend", luks_suspend, "NAME [--force]",
+	  "freeze it: I/O to it waits until it is resumed",
+	  "      --force  even if the running system stands on it\n", NULL, NULL },
+	{ "resume", luks_resume, "NAME [--blob FILE]",
+	  "key a frozen volume anew, asking the vaults if need be",
+	  "      --blob FILE  its wrapped key, if its header has no token\n",
+	  NULL, NULL },
 	{ 0 }
 };
