@@ -10,8 +10,10 @@ files do not hold what the format says.  Shares no code with the module.
     oracle.py open ENVELOPE KEY BLOB
     oracle.py sector ENVELOPE KEY BLOB DEVICE OFFSET NUMBER [SIZE]
 
-KEY is a PEM file.  `verify` and `open` print name=hex lines; `sector` writes
-the plaintext of the sector at byte OFFSET + NUMBER * SIZE of DEVICE.
+KEY is a PEM file.  `verify` and `open` print name=hex lines; BLOB may hold
+several blobs, one after the other, of which `open` prints each one's DEK.
+`sector` writes the plaintext of the sector at byte OFFSET + NUMBER * SIZE of
+DEVICE.
 """
 
 import hashlib
@@ -311,10 +313,12 @@ def main(argv):
         return 0
     with open(argv[4], "rb") as file:
         blob = file.read()
-    dek = open_blob(blob, secrets)
     if argv[1] == "open":
-        print(f"dek={dek.hex()}")
+        for at in range(0, max(len(blob), 1), BLOB.size):
+            dek = open_blob(blob[at:at + BLOB.size], secrets)
+            print(f"dek={dek.hex()}")
         return 0
+    dek = open_blob(blob, secrets)
     mode = {v: k for k, v in USES.items()}[blob[6]]
     offset, number = int(argv[6]), int(argv[7])
     size = int(argv[8]) if len(argv) == 9 else 512

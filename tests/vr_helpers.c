@@ -223,38 +223,68 @@ static int save(const char *path, const void *data, size_t len)
 	return good ? 0 : -EIO;
 }
 
-int oracle_dek(const struct soft_vault *v, const struct kek *kek,
-	       const uint8_t *blob, uint8_t *dek)
+/* deks gets count DEKs from lines of dek=HEX; returns the size of each. */
+static int read_deks(const char *lines, unsigned int count,
+		     uint8_t (*deks)[VAULTRING_DEK_MAX])
 {
-	char self[256], dir[] = "/tmp/oracle-XXXXXX", path[64], out[1024], *hex;
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	const char *hex = lines;
+	unsigned int i;
 	int len = -1;
 
-	if (n < 0 || !mkdtemp(dir))
-		return -1;
+	for (i = 0; i < count; i++, hex += 4) {
+		hex = strstr(hex, "dek=");
+		if (!hex)
+			return -1;
+		len = strspn(hex + 4, "0123456789abcdef") / 2;
+		if (len > VAULTRING_DEK_MAX || hex_to(hex + 4, deks[i], len))
+			return -1;
+	}
+	return len;
+}
+
+int oracle_deks(const struct soft_vault *v, const struct kek *kek,
+		const uint8_t (*blobs)[VAULTRING_BLOB_SIZE], unsigned int count,
+		uint8_t (*deks)[VAULTRING_DEK_MAX])
+{
+	const size_t size = 1024 + count * (2 * VAULTRING_DEK_MAX + 8);
+	char self[256], dir[] = "/tmp/oracle-XXXXXX", path[64];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *out = malloc(size);
+	int len = -1;
+
+	if (!out || n < 0 || !mkdtemp(dir))
+		goto out_free;
 	self[n] = 0;
 	*strrchr(self, '/') = 0;
 	snprintf(path, sizeof(path), "%s/key", dir);
 	if (soft_vault_save(v, path))
-		return -1;
+		goto out_remove;
 	snprintf(path, sizeof(path), "%s/envelope", dir);
 	if (save(path, kek->envelope, kek->envelope_len))
-		return -1;
+		goto out_remove;
 	snprintf(path, sizeof(path), "%s/blob", dir);
-	if (save(path, blob, VAULTRING_BLOB_SIZE))
-		return -1;
-	if (!run(out, sizeof(out), "python3 %s/oracle.py open %s/envelope "
-		 "%s/key %s/blob", self, dir, dir, dir)) {
-		hex = strstr(out, "dek=");
-		if (hex) {
-			len = strspn(hex + 4, "0123456789abcdef") / 2;
-			if (hex_to(hex + 4, dek, len))
-				len = -1;
-		}
-	} else {
+	if (save(path, blobs, count * sizeof(*blobs)))
+		goto out_remove;
+	if (!run(out, size, "python3 %s/oracle.py open %s/envelope "
+		 "%s/key %s/blob", self, dir, dir, dir))
+		len = read_deks(out, count, deks);
+	else
 		fprintf(stderr, "# %s\n", out);
-	}
+out_remove:
 	run(NULL, 0, "rm -r %s", dir);
+out_free:
+	free(out);
+	return len;
+}
+
+int oracle_dek(const struct soft_vault *v, const struct kek *kek,
+	       const uint8_t *blob, uint8_t *dek)
+{
+	uint8_t found[1][VAULTRING_DEK_MAX];
+	int len = oracle_deks(v, kek, (const void *)blob, 1, found);
+
+	if (len > 0)
+		memcpy(dek, found[0], len);
 	return len;
 }
 

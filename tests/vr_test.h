@@ -141,6 +141,10 @@ int hex_to(const char *text, uint8_t *data, size_t len);
 /* The DEK that tests/oracle.py gets from the files; its length or -1. */
 int oracle_dek(const struct soft_vault *v, const struct kek *kek,
 	       const uint8_t *blob, uint8_t *dek);
+/* The same for many blobs of one use; the size of each DEK or -1. */
+int oracle_deks(const struct soft_vault *v, const struct kek *kek,
+		const uint8_t (*blobs)[VAULTRING_BLOB_SIZE], unsigned int count,
+		uint8_t (*deks)[VAULTRING_DEK_MAX]);
 /* Runs a command of the shell; its exit status, the first output in out. */
 int run(char *out, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
