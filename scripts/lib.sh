@@ -5,6 +5,8 @@
 # into a root folder.  Sourced, never run.
 
 KERNELS="6.1 6.12 7.3"
+# Slow, and so only used when asked for; scripts/kernel builds them.
+DEBUG_KERNELS="debug kcsan"
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # used by those who source this
 BUILD=$REPO/build
@@ -31,10 +33,29 @@ need_root()
 
 known_kernel()
 {
-	case " $KERNELS " in
+	case " $KERNELS $DEBUG_KERNELS " in
 	*" $1 "*) ;;
-	*) die "no such kernel: $1; there are: $KERNELS" ;;
+	*) die "no such kernel: $1; there are: $KERNELS $DEBUG_KERNELS" ;;
 	esac
+}
+
+is_debug_kernel()
+{
+	case " $DEBUG_KERNELS " in
+	*" $1 "*) return 0 ;;
+	*) return 1 ;;
+	esac
+}
+
+# How much longer everything may take on a kernel than on an ordinary one; in
+# the guest tests/guest_run says so.
+slowness_of()
+{
+	if is_debug_kernel "$1"; then
+		echo 5
+	else
+		echo 1
+	fi
 }
 
 suite_of()
