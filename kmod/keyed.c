@@ -4,8 +4,8 @@
  *
  * The key that setkey() takes is a blob.  Its KEK is looked up with the
  * caller's credentials and, if it is not held, asked for.  From then on a
- * request costs one reference on the KEK and the inner transform: nothing is
- * allocated and nobody is asked.
+ * request costs two references and the inner transform: nothing is allocated and
+ * nobody is asked.
  *
  * Revoking the KEK makes each later request fail with -EKEYREVOKED.  Those in
  * flight finish; then the inner key is overwritten with a random one.
@@ -42,21 +42,50 @@ static void vr_keyed_wipe(struct vr_live *live)
 	memalloc_noio_restore(noio);
 }
 
-void vr_keyed_init(struct vr_keyed *keyed, u8 use,
-		   int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
-				    unsigned int len))
+static void vr_keyed_idle(struct percpu_ref *busy)
 {
+	complete(&container_of(busy, struct vr_keyed, busy)->idle);
+}
+
+int vr_keyed_init(struct vr_keyed *keyed, u8 use,
+		  int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
+				   unsigned int len))
+{
+	int err = percpu_ref_init(&keyed->busy, vr_keyed_idle,
+				  PERCPU_REF_INIT_DEAD, GFP_KERNEL);
+
+	if (err)
+		return err;
+	init_completion(&keyed->idle);
+	keyed->keyed = false;
 	RCU_INIT_POINTER(keyed->live.kek, NULL);
 	keyed->live.wipe = vr_keyed_wipe;
 	mutex_init(&keyed->lock);
 	keyed->set_inner = set_inner;
 	keyed->key_len = 0;
 	keyed->use = use;
+	return 0;
 }
 
 /* The owner then frees the inner transform, and with it the inner key. */
 void vr_keyed_exit(struct vr_keyed *keyed)
 {
+	vr_live_detach(&keyed->live);
+	percpu_ref_exit(&keyed->busy);
+}
+
+/*
+ * Let no request in, wait for those in flight and leave the KEK: not before,
+ * for a revoke must find the transform while the inner key may be in use.
+ */
+static void keyed_stop(struct vr_keyed *keyed)
+{
+	if (keyed->keyed) {
+		reinit_completion(&keyed->idle);
+		percpu_ref_kill(&keyed->busy);
+		wait_for_completion(&keyed->idle);
+		keyed->keyed = false;
+	}
 	vr_live_detach(&keyed->live);
 }
 
@@ -64,7 +93,7 @@ void vr_keyed_exit(struct vr_keyed *keyed)
 static void keyed_unkey(struct vr_keyed *keyed)
 {
 	mutex_lock(&keyed->lock);
-	vr_live_detach(&keyed->live);
+	keyed_stop(keyed);
 	if (keyed->key_len)
 		vr_keyed_wipe(&keyed->live);
 	keyed->key_len = 0;
@@ -77,10 +106,14 @@ static int keyed_rekey(struct vr_keyed *keyed, struct vr_kek *kek,
 	int err;
 
 	mutex_lock(&keyed->lock);
-	vr_live_detach(&keyed->live);
+	keyed_stop(keyed);
 	keyed->key_len = dek->len;
 	err = keyed->set_inner(keyed, dek->data, dek->len) ?:
 	      vr_live_attach(&keyed->live, kek);
+	if (!err) {
+		percpu_ref_reinit(&keyed->busy);
+		keyed->keyed = true;
+	}
 	mutex_unlock(&keyed->lock);
 	return err;
 }
@@ -114,6 +147,9 @@ static int keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
  * -EACCES: no KEK for this caller; -EKEYREJECTED: forged or corrupt;
  * -EKEYREVOKED, -EKEYEXPIRED: the KEK is over.  May sleep for the daemon.
  * After an error there is no key: the old one has been wiped.
+ *
+ * Requests in flight finish under the key that they began with, and setkey()
+ * waits for them; one that comes meanwhile finds no key.
  */
 int vr_keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
 {
@@ -130,19 +166,30 @@ int vr_keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
 }
 
 /*
- * A user's reference on the transform's KEK, which each request holds; given
- * back by vr_kek_leave().  -ENOKEY: no key was set; -EKEYREVOKED or
- * -EKEYEXPIRED: the KEK has ended.
+ * Begin a request, which holds the inner key and a user's reference on the
+ * transform's KEK until vr_keyed_leave().  -ENOKEY: no key is set;
+ * -EKEYREVOKED or -EKEYEXPIRED: the KEK has ended.
  */
 struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed)
 {
 	struct vr_kek *kek;
 	int err = -ENOKEY;
 
+	if (!percpu_ref_tryget_live(&keyed->busy))
+		return ERR_PTR(-ENOKEY);
 	rcu_read_lock();
 	kek = rcu_dereference(keyed->live.kek);
 	if (kek)
 		err = vr_kek_enter(kek);
 	rcu_read_unlock();
-	return err ? ERR_PTR(err) : kek;
+	if (!err)
+		return kek;
+	percpu_ref_put(&keyed->busy);
+	return ERR_PTR(err);
+}
+
+void vr_keyed_leave(struct vr_keyed *keyed, struct vr_kek *kek)
+{
+	vr_kek_leave(kek);
+	percpu_ref_put(&keyed->busy);
 }

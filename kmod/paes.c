@@ -43,11 +43,12 @@ static int vr_paes_setkey(struct crypto_skcipher *tfm, const u8 *key,
 static void vr_paes_done(vr_completion_t data, int err)
 {
 	struct skcipher_request *req = vr_completion_data(data);
+	struct vr_paes_ctx *ctx = crypto_skcipher_ctx(crypto_skcipher_reqtfm(req));
 	struct vr_paes_req *preq = skcipher_request_ctx(req);
 
 	/* -EINPROGRESS: it left the backlog and is still to be done. */
 	if (err != -EINPROGRESS)
-		vr_kek_leave(preq->kek);
+		vr_keyed_leave(&ctx->keyed, preq->kek);
 	skcipher_request_complete(req, err);
 }
 
@@ -71,7 +72,7 @@ static int paes_crypt(struct skcipher_request *req,
 	err = crypt(&preq->inner);
 	/* In the two cases that vr_paes_done() sees @preq may be gone. */
 	if (err != -EINPROGRESS && err != -EBUSY)
-		vr_kek_leave(kek);
+		vr_keyed_leave(&ctx->keyed, kek);
 	return err;
 }
 
@@ -102,6 +103,7 @@ static int vr_paes_init_tfm(struct crypto_skcipher *tfm)
 	size_t mode = crypto_skcipher_alg(tfm) - vr_paes_algs;
 	u32 mask = CRYPTO_ALG_ALLOCATES_MEMORY;
 	struct crypto_skcipher *inner;
+	int err;
 
 	/*
 	 * dm-crypt asks for what does not allocate, and so do we.  AF_ALG of
@@ -113,7 +115,12 @@ static int vr_paes_init_tfm(struct crypto_skcipher *tfm)
 	inner = crypto_alloc_skcipher(vr_paes_modes[mode].inner, 0, mask);
 	if (IS_ERR(inner))
 		return PTR_ERR(inner);
-	vr_keyed_init(&ctx->keyed, vr_paes_modes[mode].use, vr_paes_set_inner);
+	err = vr_keyed_init(&ctx->keyed, vr_paes_modes[mode].use,
+			    vr_paes_set_inner);
+	if (err) {
+		crypto_free_skcipher(inner);
+		return err;
+	}
 	ctx->inner = inner;
 	crypto_skcipher_set_reqsize(tfm, sizeof(struct vr_paes_req) +
 				    crypto_skcipher_reqsize(inner));

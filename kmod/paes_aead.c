@@ -53,11 +53,12 @@ static int vr_paes_aead_setauthsize(struct crypto_aead *tfm, unsigned int size)
 static void vr_paes_aead_done(vr_completion_t data, int err)
 {
 	struct aead_request *req = vr_completion_data(data);
+	struct vr_paes_aead_ctx *ctx = crypto_aead_ctx(crypto_aead_reqtfm(req));
 	struct vr_paes_aead_req *preq = aead_request_ctx(req);
 
 	/* -EINPROGRESS: it left the backlog and is still to be done. */
 	if (err != -EINPROGRESS)
-		vr_kek_leave(preq->kek);
+		vr_keyed_leave(&ctx->keyed, preq->kek);
 	aead_request_complete(req, err);
 }
 
@@ -82,7 +83,7 @@ static int aead_crypt(struct aead_request *req,
 	err = crypt(&preq->inner);
 	/* In the two cases that vr_paes_aead_done() sees @preq may be gone. */
 	if (err != -EINPROGRESS && err != -EBUSY)
-		vr_kek_leave(kek);
+		vr_keyed_leave(&ctx->keyed, kek);
 	return err;
 }
 
@@ -101,6 +102,7 @@ static int vr_paes_aead_init_tfm(struct crypto_aead *tfm)
 	struct vr_paes_aead_ctx *ctx = crypto_aead_ctx(tfm);
 	u32 mask = CRYPTO_ALG_ALLOCATES_MEMORY;
 	struct crypto_aead *inner;
+	int err;
 
 	/* The same promises as those of xts(paes); see paes.c. */
 	if (!(crypto_aead_alg(tfm)->base.cra_flags & CRYPTO_ALG_ASYNC))
@@ -108,7 +110,12 @@ static int vr_paes_aead_init_tfm(struct crypto_aead *tfm)
 	inner = crypto_alloc_aead("gcm(aes)", 0, mask);
 	if (IS_ERR(inner))
 		return PTR_ERR(inner);
-	vr_keyed_init(&ctx->keyed, VAULTRING_USE_GCM, vr_paes_aead_set_inner);
+	err = vr_keyed_init(&ctx->keyed, VAULTRING_USE_GCM,
+			    vr_paes_aead_set_inner);
+	if (err) {
+		crypto_free_aead(inner);
+		return err;
+	}
 	ctx->inner = inner;
 	crypto_aead_set_reqsize(tfm, sizeof(struct vr_paes_aead_req) +
 				crypto_aead_reqsize(inner));

@@ -79,13 +79,14 @@ static int phmac_begin(struct shash_desc *desc)
 /* End a step; if it is the last one or failed, no state is left. */
 static int phmac_end(struct shash_desc *desc, int err, bool last)
 {
+	struct vr_phmac_ctx *ctx = crypto_shash_ctx(desc->tfm);
 	struct vr_phmac_desc *pdesc = shash_desc_ctx(desc);
 
 	if (last || err)
 		memzero_explicit(shash_desc_ctx(&pdesc->inner),
 				 crypto_shash_descsize(pdesc->inner.tfm));
 	if (pdesc->kek)
-		vr_kek_leave(pdesc->kek);
+		vr_keyed_leave(&ctx->keyed, pdesc->kek);
 	return err;
 }
 
@@ -155,12 +156,18 @@ static int vr_phmac_init_tfm(struct crypto_shash *tfm)
 {
 	struct vr_phmac_ctx *ctx = crypto_shash_ctx(tfm);
 	struct crypto_shash *inner;
+	int err;
 
 	inner = crypto_alloc_shash(vr_phmac_inner, 0,
 				   CRYPTO_ALG_ALLOCATES_MEMORY);
 	if (IS_ERR(inner))
 		return PTR_ERR(inner);
-	vr_keyed_init(&ctx->keyed, VAULTRING_USE_HMAC, vr_phmac_set_inner);
+	err = vr_keyed_init(&ctx->keyed, VAULTRING_USE_HMAC,
+			    vr_phmac_set_inner);
+	if (err) {
+		crypto_free_shash(inner);
+		return err;
+	}
 	ctx->inner = inner;
 	return 0;
 }

@@ -119,9 +119,12 @@ struct vr_live {
  * What keyed transforms have in common, part of a transform's context.
  *
  * @lock serialises changes of the key and may be held for as long as keying
- * the inner transform takes, never while the daemon is asked.  Requests do not
- * take it: they hold a user's reference on the KEK instead, from
- * vr_keyed_enter() until vr_kek_leave().
+ * the inner transform and its requests in flight take, never while the daemon
+ * is asked.  Requests do not take it: from vr_keyed_enter() until
+ * vr_keyed_leave() they hold a user's reference on the KEK and one on @busy.
+ *
+ * @busy is live while @keyed, which @lock protects: a key that requests may use
+ * is set.  setkey() kills it and waits for @idle before it touches the key.
  *
  * @set_inner keys the inner transform, which the owner has and frees.  That has
  * a DEK while @live is attached to a KEK that is not gone.  @key_len changes
@@ -132,6 +135,9 @@ struct vr_live {
 struct vr_keyed {
 	struct vr_live live;
 	struct mutex lock;		/* see above */
+	struct percpu_ref busy;
+	struct completion idle;		/* no request is left */
+	bool keyed;
 	int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
 			 unsigned int len);
 	unsigned int key_len;		/* of the inner key, to overwrite it */
@@ -328,12 +334,13 @@ int vr_dek_type_init(void);
 void vr_dek_type_exit(void);
 
 /* keyed.c */
-void vr_keyed_init(struct vr_keyed *keyed, u8 use,
-		   int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
-				    unsigned int len));
+int vr_keyed_init(struct vr_keyed *keyed, u8 use,
+		  int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
+				   unsigned int len));
 void vr_keyed_exit(struct vr_keyed *keyed);
 int vr_keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len);
 struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed);
+void vr_keyed_leave(struct vr_keyed *keyed, struct vr_kek *kek);
 
 /* paes.c */
 int vr_paes_init(void);
