@@ -27,7 +27,7 @@
 #define BOUND 10.0	/* seconds, for a revoke and for the first error */
 #define MAX_TIMES 64
 #define DELAY_MS 40	/* of a request in the slow ciphers */
-#define LEAK_KIB 8192	/* some 300 bytes for each transform there was */
+#define LEAK_KIB 16384	/* some 850 bytes for each transform there was */
 
 struct trial {
 	int nl;
@@ -484,7 +484,7 @@ static void storm_in_slow_ciphers(void)
 				"/sys/module/slow_aes/parameters/delay_ms",
 				DELAY_MS),
 		   "it loads on top of slow ciphers"))
-		storm("slow ciphers", 2);
+		storm("slow ciphers", 1);
 	report(!unload() && (err || !run(NULL, 0, "rmmod slow_aes")) &&
 	       !run(NULL, 0, "modprobe vaultring"),
 	       "both unload, and the module is back on the machine's own");

@@ -211,28 +211,33 @@ uint64_t pattern_gen(const uint8_t *data, unsigned int sector)
 	return memcmp(data, expected, SECTOR) ? 0 : gen;
 }
 
+static int fill_extent(struct volume *v, const struct extent *e)
+{
+	const ssize_t size = (ssize_t)e->kind->sectors * SECTOR;
+	const unsigned int device = e->kind->device;
+	unsigned int i;
+	uint8_t *buf;
+	ssize_t n;
+
+	if (posix_memalign((void **)&buf, SLOT, size))
+		return -ENOMEM;
+	for (i = 0; i < e->kind->sectors; i++) {
+		pattern_make(buf + i * SECTOR, 1, e->first + i);
+		v->may[e->first + i] = (struct may) { .acked = 1 };
+	}
+	n = pwrite(v->fd[device], buf, size,
+		   (off_t)(e->first - v->start[device]) * SECTOR);
+	free(buf);
+	return n == size ? 0 : -EIO;
+}
+
 int volume_fill(struct volume *v)
 {
-	unsigned int sector, i, slot;
-	uint8_t *buf;
+	unsigned int i;
 	int err = 0;
 
-	if (posix_memalign((void **)&buf, SLOT, SLOT))
-		return -ENOMEM;
-	for (slot = 0; slot < v->slots && !err; slot++) {
-		unsigned int device =
-			v->extents[v->extent_of[slot]].kind->device;
-
-		sector = slot * SLOT_SECTORS;
-		for (i = 0; i < SLOT_SECTORS; i++) {
-			pattern_make(buf + i * SECTOR, 1, sector + i);
-			v->may[sector + i] = (struct may) { .acked = 1 };
-		}
-		if (pwrite(v->fd[device], buf, SLOT,
-			   (off_t)(sector - v->start[device]) * SECTOR) != SLOT)
-			err = -EIO;
-	}
-	free(buf);
+	for (i = 0; i < v->n_extents && !err; i++)
+		err = fill_extent(v, &v->extents[i]);
 	return err;
 }
 
