@@ -310,23 +310,20 @@ static int end_kek(const char *name, bool freeze)
 	if (freeze)
 		freeze_under(name, &mappings);
 	err = kernel_revoke(name, &transforms);
-	if (err == -ENOKEY) {
+	if (err == -ENOKEY)
 		say_error("kek %s: not active, so there is nothing to revoke; "
 			  "see: vaultring kek list", name);
-		return FAILED;
-	}
-	if (err) {
+	else if (err)
 		say_error("kek %s: %s", name, kernel_error());
-		return FAILED;
-	}
-	printf("kek %s: revoked; %u keyed transform%s ended and wiped\n",
-	       name, transforms, transforms == 1 ? "" : "s");
+	else
+		printf("kek %s: revoked; %u keyed transform%s ended and wiped\n",
+		       name, transforms, transforms == 1 ? "" : "s");
 	for (i = 0; i < mappings.n; i++)
 		if (mappings.list[i].outcome == FROZEN_DONE)
 			printf("next, to have it back: vaultring luks resume %s\n",
 			       mappings.list[i].name);
 	mappings_free(&mappings);
-	return DONE;
+	return err ? FAILED : DONE;
 }
 
 static int kek_revoke(const struct verb *verb, int argc, char *argv[])
