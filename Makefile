@@ -40,7 +40,8 @@ install-module: module
 		kmod/generated/*.[ch] kmod/selftest/*.[ch] uapi/linux/*.h) $(DKMS)
 
 install-units:
-	install -D -m 0644 $(U)/vaultringd.service $(UNITS)/vaultringd.service
+	install -D -m 0644 -t $(UNITS) $(U)/vaultringd.service \
+		$(U)/vaultring-guard.service
 	install -D -m 0644 $(U)/vaultring.sysusers $(LIB)/sysusers.d/vaultring.conf
 	install -D -m 0644 $(U)/vaultring.modules $(LIB)/modules-load.d/vaultring.conf
 	install -D -m 0644 -t $(EXAMPLES) $(U)/softhsm.conf $(U)/vaultring.conf

@@ -141,6 +141,14 @@ json_t *find_kek(json_t *keks, const char *name, const char *id_hex);
 /* Have the KEK active, through the daemon if need be; says why not. */
 int kek_ensure(const char *name);
 
+/* events.c: has any KEK been unsealed, revoked or come near its end? */
+struct events;
+struct events *events_open(void);	/* NULL: no netlink */
+int events_fd(const struct events *events);	/* to poll */
+/* Since the last call; true for the first, and when events were lost. */
+bool events_any(struct events *events);
+void events_close(struct events *events);
+
 /* pins.c: PINS_FILE, the only truth about what root trusts */
 struct pins {
 	char *text;			/* the file as it is */

@@ -267,5 +267,8 @@ const struct verb verb_luks[] = {
 	  "key a frozen volume anew, asking the vaults if need be",
 	  "      --blob FILE  its wrapped key, if its header has no token\n",
 	  NULL, NULL },
+	{ "guard", luks_guard, "",
+	  "freeze volumes before a lease kills them, resume them when renewed",
+	  NULL, NULL, NULL },
 	{ 0 }
 };

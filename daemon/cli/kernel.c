@@ -208,6 +208,13 @@ static void take_kek(struct nlattr **attrs, void *arg)
 	if (attrs[VAULTRING_A_TRANSFORMS])
 		json_object_set_new(kek, "transforms", json_integer(
 			nla_get_u32(attrs[VAULTRING_A_TRANSFORMS])));
+	if (attrs[VAULTRING_A_LEASE])
+		json_object_set_new(kek, "lease", json_integer(
+			nla_get_u32(attrs[VAULTRING_A_LEASE])));
+	if (attrs[VAULTRING_A_LEASE_END])
+		json_object_set_new(kek, "lease_end", json_string(
+			nla_get_u32(attrs[VAULTRING_A_LEASE_END]) ==
+			VAULTRING_LEASE_END_KILL ? "kill" : "keep"));
 	if (attrs[VAULTRING_A_USES])
 		json_object_set_new(kek, "uses", use_list(
 			nla_get_u32(attrs[VAULTRING_A_USES])));

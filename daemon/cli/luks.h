@@ -40,6 +40,9 @@ int luks_resume(const struct verb *verb, int argc, char *argv[]);
 int luks_thaw(struct crypt_device *cd, const char *name,
 	      const struct volume *volume);
 
+/* cmd_luks_guard.c */
+int luks_guard(const struct verb *verb, int argc, char *argv[]);
+
 /* stack.c: what of the running system stands on a mapping; NULL: nothing */
 const char *stack_on_top(const char *name);
 

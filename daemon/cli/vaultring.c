@@ -23,7 +23,7 @@ static const struct verb verbs[] = {
 	  "keys that wrap data keys", NULL, verb_kek, NULL },
 	{ "dek", verb_group, "new|show", "wrapped data keys in files",
 	  NULL, verb_dek, NULL },
-	{ "luks", verb_group, "format|open|close|suspend|resume", "LUKS2 volumes",
+	{ "luks", verb_group, "format|open|close|suspend|resume|guard", "LUKS2 volumes",
 	  NULL, verb_luks, NULL },
 	{ "fscrypt", verb_group, "add|remove", "encrypted directories",
 	  NULL, verb_fscrypt, NULL },
