@@ -181,23 +181,18 @@ struct vr_kek *vr_kek_get_listed(const char *name, const u8 *id,
 }
 
 /*
- * Why @err, of asking the daemon, when it knows of no such KEK: one that is
- * held all the same is outside its dates or lease.
+ * When the daemon knows of no such KEK, one that is held all the same says why
+ * not: it is outside its dates or lease, or not for the caller.  Or it was
+ * unsealed just now.
  */
-static int why_not(int err, const char *name, const u8 *id)
+static struct vr_kek *held_all_the_same(int err, const char *name, const u8 *id)
 {
 	struct vr_kek *kek;
 
 	if (err != -ENOKEY)
-		return err;
+		return ERR_PTR(err);
 	kek = name ? vr_kek_get_name(name) : vr_kek_get_id(id);
-	if (!kek)
-		return err;
-	err = vr_attrs_list(&kek->attrs, current_cred()) ? vr_kek_check(kek) :
-							   -EACCES;
-	vr_kek_put(kek);
-	/* Renewed just now: whoever asks again has it. */
-	return err ?: -EAGAIN;
+	return kek ?: ERR_PTR(err);
 }
 
 /*
@@ -222,8 +217,10 @@ static int vr_kek_type_request(struct key *authkey, void *aux)
 	kek = vr_kek_get_listed(name, id, current_cred());
 	if (!kek)
 		kek = vr_upcall_request(name, id);
+	if (IS_ERR(kek))
+		kek = held_all_the_same(PTR_ERR(kek), name, id);
 	if (IS_ERR(kek)) {
-		err = why_not(PTR_ERR(kek), name, id);
+		err = PTR_ERR(kek);
 		goto err_reject;
 	}
 	err = vr_attrs_list(&kek->attrs, current_cred()) ? vr_kek_check(kek) :
