@@ -115,8 +115,9 @@ static int ecdh_run(struct crypto_kpp *tfm, const u8 *point, u8 *out)
 				 crypto_req_done, &wait);
 	err = crypto_wait_req(point ? crypto_kpp_compute_shared_secret(req) :
 			      crypto_kpp_generate_public_key(req), &wait);
+	/* Its own point it cannot reject: want of memory there is -EAGAIN. */
 	if (err && err != -ENOMEM)
-		err = -EKEYREJECTED;
+		err = point ? -EKEYREJECTED : -ENOMEM;
 	if (!err)
 		memcpy(out, buf + VR_POINT_SIZE, len);
 out:
