@@ -199,7 +199,7 @@ int nl_wait(int fd, struct nl_reply *r, int ms, int *cmd)
 	ssize_t got;
 
 	memset(r, 0, sizeof(*r));
-	if (poll(&p, 1, ms) <= 0)
+	if (poll(&p, 1, patience(ms)) <= 0)
 		return -EAGAIN;
 	got = recv(fd, buf, sizeof(buf), 0);
 	if (got < (ssize_t)head || h->nlmsg_type != family_id)
@@ -300,7 +300,7 @@ int nl_family(int fd, uint32_t *events_group)
 static int open_socket(uint32_t *group)
 {
 	struct sockaddr_nl any = { .nl_family = AF_NETLINK };
-	const struct timeval patience = { .tv_sec = 10 };
+	const struct timeval limit = { .tv_sec = patience(10) };
 	int fd, err, on = 1;
 
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
@@ -308,7 +308,7 @@ static int open_socket(uint32_t *group)
 		return -errno;
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (bind(fd, (struct sockaddr *)&any, sizeof(any))) {
 		err = -errno;
 		close(fd);

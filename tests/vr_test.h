@@ -155,6 +155,8 @@ int as_uid(uid_t uid, int (*f)(void *), void *arg);
 void without_daemon(void);
 int daemon_call(const char *json, char *reply, size_t size);
 int own_session(void);
+/* How long to wait at most, on this kernel, for what takes an ordinary one t. */
+int patience(int t);
 
 #define NOBODY 65534
 

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Loaded before a program by LD_PRELOAD: allocations that the kernel makes for
+ * it, and for what it starts, may fail from here on.  Were they to before, it
+ * would seldom be started.
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+__attribute__((constructor)) static void faults_on(void)
+{
+	int fd = open("/proc/self/make-it-fail", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		_exit(125);
+	close(fd);
+}
