@@ -3,24 +3,38 @@
  * Reports: who did what to which KEK, and what came of it, as a record of the
  * audit subsystem and as an event to those who listen
  *
- * Never a secret, and never a wait: a full audit backlog loses the record, which
+ * Never a secret, and no wait that holds up others: a full audit backlog loses the record, which
  * the audit subsystem counts and says, but does not hold up a revoke or a disk.
  */
 
 #include <linux/audit.h>
 #include <linux/cred.h>
+#include <linux/ratelimit.h>
 #include <linux/sched.h>
 
 #include "vr.h"
 
-static struct audit_buffer *record_start(const char *op)
+/* Refusals that users other than root can cause at will, in 5 seconds. */
+static DEFINE_RATELIMIT_STATE(vr_refusals, 5 * HZ, 50);
+
+static bool by_root(void)
+{
+	return uid_eq(current_fsuid(), GLOBAL_ROOT_UID);
+}
+
+static struct audit_buffer *record_start_gfp(const char *op, gfp_t gfp)
 {
 	struct audit_buffer *ab;
 
-	ab = audit_log_start(NULL, GFP_ATOMIC | __GFP_NOWARN, AUDIT_KERNEL);
+	ab = audit_log_start(NULL, gfp | __GFP_NOWARN, AUDIT_KERNEL);
 	if (ab)
 		audit_log_format(ab, "module=vaultring op=%s", op);
 	return ab;
+}
+
+static struct audit_buffer *record_start(const char *op)
+{
+	return record_start_gfp(op, GFP_ATOMIC);
 }
 
 /* A KEK's name has no character that would need escaping. */
@@ -83,12 +97,20 @@ void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state)
 	vr_netlink_kek_event(kek, state);
 }
 
-/* A transform keyed with that blob, or refused; no @kek: none was to be had. */
+/*
+ * A transform keyed with that blob, or refused; no @kek: none was to be had.
+ *
+ * It is the one report that any user can cause, and as often as he likes: he
+ * waits for the backlog himself, and of his refusals only some are told.
+ */
 void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek,
 		     int result)
 {
-	struct audit_buffer *ab = record_start("setkey");
+	struct audit_buffer *ab;
 
+	if (result && !by_root() && !__ratelimit(&vr_refusals))
+		return;
+	ab = record_start_gfp("setkey", by_root() ? GFP_ATOMIC : GFP_KERNEL);
 	if (ab) {
 		record_attrs(ab, kek ? &kek->attrs : NULL);
 		audit_log_format(ab, " id=%*phN use=%s dek=%*phN",

@@ -168,18 +168,36 @@ out:
 /*
  * Open a checked blob with what the caller may use; the daemon is asked for a
  * KEK that is not held.  *@kek is NULL if there is none to be had; otherwise
- * the caller gives it back, after an error too.
+ * the caller has a reference and a user's reference on it, which he gives back by
+ * vr_blob_lock(), after an error too: until then a revoke waits, for the DEK is
+ * about.
  */
 int vr_blob_unlock(const struct vaultring_blob *blob, struct vr_secret *dek,
 		   struct vr_kek **kek)
 {
 	struct vr_kek *found = vr_kek_request_id(blob->kek_id);
+	int err;
 
 	*kek = NULL;
 	if (IS_ERR(found))
 		return PTR_ERR(found);
+	err = vr_kek_enter(found);
+	if (err) {
+		vr_kek_put(found);
+		return err;
+	}
 	*kek = found;
 	return vr_blob_open(found, blob, dek);
+}
+
+/* The end of what vr_blob_unlock() began; wipes the DEK. */
+void vr_blob_lock(struct vr_secret *dek, struct vr_kek *kek)
+{
+	vr_secret_wipe(dek);
+	if (!kek)
+		return;
+	vr_kek_leave(kek);
+	vr_kek_put(kek);
 }
 
 /* Wrap a DEK; without a @dek_id it gets a new one. */

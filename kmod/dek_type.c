@@ -19,6 +19,7 @@
 #include <linux/err.h>
 #include <linux/key-type.h>
 #include <linux/keyctl.h>
+#include <linux/module.h>
 #include <linux/random.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -238,9 +239,7 @@ static int dek_load(const struct vr_dek_args *args, const void *data,
 		return PTR_ERR(blob);
 	err = vr_blob_unlock(blob, &dek, &kek) ?:
 	      maybe_provision(args, blob->use, &dek);
-	vr_secret_wipe(&dek);
-	if (kek)
-		vr_kek_put(kek);
+	vr_blob_lock(&dek, kek);
 	if (!err)
 		memcpy(out, blob, sizeof(*out));
 	return err;
@@ -325,9 +324,14 @@ static int vr_dek_preparse(struct key_preparsed_payload *prep)
 	struct vr_dek *dek;
 	int err;
 
+	/* keyctl_update() holds nothing that keeps us here. */
+	if (!try_module_get(THIS_MODULE))
+		return -ENOKEY;
 	dek = kzalloc(sizeof(*dek), GFP_KERNEL);
-	if (!dek)
+	if (!dek) {
+		module_put(THIS_MODULE);
 		return -ENOMEM;
+	}
 	err = preparse(prep->data, prep->datalen, &dek->blob, &kek);
 	if (err || kek) {
 		kfree(dek);
@@ -336,6 +340,7 @@ static int vr_dek_preparse(struct key_preparsed_payload *prep)
 	prep->payload.data[0] = dek;
 	prep->payload.data[1] = kek;
 	prep->quotalen = sizeof(*dek);
+	module_put(THIS_MODULE);
 	return err;
 }
 

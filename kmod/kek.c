@@ -17,6 +17,10 @@
 #include "trace.h"
 #include "vr.h"
 
+/* So that nobody who may unseal, such as the daemon, can fill the memory. */
+#define VR_KEKS_MAX		65536
+#define VR_VERSIONS_MAX		1024	/* of one name; looked through one by one */
+
 /*
  * Readers hold RCU and take a reference; writers hold vr_keks_lock.  A walk goes
  * by serial number, so that it meets once what stays held all the while.
@@ -85,7 +89,6 @@ struct vr_kek *vr_kek_alloc(const struct vr_attrs *attrs, const u8 *id,
 		return ERR_PTR(err);
 	}
 	refcount_set(&kek->refs, 1);
-	kek->state = VAULTRING_KEK_STATE_ACTIVE;
 	init_completion(&kek->drained);
 	init_completion(&kek->wiped);
 	mutex_init(&kek->lock);
@@ -173,19 +176,22 @@ unsigned int vr_kek_count(void)
 	return READ_ONCE(vr_keks_held);
 }
 
-/* Another KEK under this name and version? */
+/* Another KEK under this name and version, or too many under the name? */
 static bool kek_name_taken(const struct vr_kek *kek)
 {
 	struct rhlist_head *list, *pos;
+	unsigned int versions = 0;
 	struct vr_kek *other;
 	bool taken = false;
 
 	rcu_read_lock();
 	list = lookup_name(kek->attrs.name);
-	rhl_for_each_entry_rcu(other, pos, list, by_name)
+	rhl_for_each_entry_rcu(other, pos, list, by_name) {
 		taken |= other->attrs.version == kek->attrs.version;
+		versions++;
+	}
 	rcu_read_unlock();
-	return taken;
+	return taken || versions >= VR_VERSIONS_MAX;
 }
 
 /* An unseal of a KEK that is held begins its lease anew. */
@@ -206,6 +212,7 @@ static int kek_renew(struct vr_kek *old, const struct vr_kek *kek,
 	} else {
 		WRITE_ONCE(old->state, VAULTRING_KEK_STATE_ACTIVE);
 		vr_lease_start(old);
+		vr_netlink_kek_event(old, VAULTRING_KEK_STATE_ACTIVE);
 	}
 	mutex_unlock(&old->lock);
 	return err;
@@ -217,6 +224,8 @@ static int kek_insert(struct vr_kek *kek)
 	int err;
 
 	lockdep_assert_held(&vr_keks_lock);
+	if (vr_keks_held >= VR_KEKS_MAX)
+		return -ENOSPC;
 	err = xa_alloc_cyclic(&vr_keks_by_serial, &kek->serial, kek,
 			      xa_limit_31b, &vr_kek_last_serial, GFP_KERNEL);
 	if (err < 0)
@@ -259,14 +268,13 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 	struct vr_kek *old;
 	int err;
 
-	/* Its lease begins before anybody can find it. */
 	mutex_lock(&kek->lock);
 	mutex_lock(&vr_keks_lock);
 	old = vr_kek_get_id(kek->id);
 	if (old) {
 		err = 0;
 	} else if (kek_name_taken(kek)) {
-		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held");
+		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held, or 1024 versions are");
 		err = -EEXIST;
 	} else {
 		err = kek_insert(kek);
@@ -274,6 +282,9 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 	mutex_unlock(&vr_keks_lock);
 	if (!old && !err) {
 		vr_lease_start(kek);
+		/* Until now whoever found it was refused. */
+		WRITE_ONCE(kek->state, VAULTRING_KEK_STATE_ACTIVE);
+		vr_netlink_kek_event(kek, VAULTRING_KEK_STATE_ACTIVE);
 	} else {
 		/* Whoever found it half entered has nothing to end. */
 		kek->ending = true;
@@ -290,7 +301,6 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 		vr_kek_put(kek);
 		return ERR_PTR(err);
 	}
-	vr_netlink_kek_event(kek, VAULTRING_KEK_STATE_ACTIVE);
 	return kek;
 }
 
@@ -373,12 +383,18 @@ unsigned int vr_kek_revoke(bool (*match)(const struct vr_kek *kek, const void *a
 		} else if (kek_end_begin(kek, VAULTRING_KEK_STATE_REVOKED)) {
 			list_add_tail(&kek->begun, &begun);
 		} else {
-			count += vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
 			vr_kek_put(kek);
 		}
 	}
 	list_for_each_entry_safe(kek, tmp, &begun, begun) {
 		count += kek_end_finish(kek);
+		vr_kek_put(kek);
+	}
+	/* And those that somebody else is ending. */
+	serial = 0;
+	while ((kek = vr_kek_get_next(&serial))) {
+		if (match(kek, arg))
+			count += vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
 		vr_kek_put(kek);
 	}
 	return count;
@@ -424,6 +440,8 @@ void vr_live_detach(struct vr_live *live)
 	if (!kek)
 		return;
 	mutex_lock(&kek->lock);
+	/* A revoke that finds it gone must find its key gone, too. */
+	live->wipe(live);
 	RCU_INIT_POINTER(live->kek, NULL);
 	list_del(&live->list);
 	kek->live_count--;
@@ -451,7 +469,7 @@ int vr_kek_init(void)
 	vr_kek_cache = KMEM_CACHE(vr_kek, 0);
 	if (!vr_kek_cache)
 		goto err_destroy_names;
-	vr_wq = alloc_workqueue("vaultring", WQ_UNBOUND, 0);
+	vr_wq = alloc_workqueue("vaultring", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!vr_wq)
 		goto err_destroy_cache;
 	return 0;

@@ -11,6 +11,7 @@
  * flight finish; then the inner key is overwritten with a random one.
  */
 
+#include <linux/crypto.h>
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/random.h>
@@ -31,7 +32,7 @@ static void vr_keyed_wipe(struct vr_live *live)
 	struct vr_keyed *keyed = container_of(live, struct vr_keyed, live);
 	unsigned int noio = memalloc_noio_save();
 	unsigned int tries = VR_WIPE_TRIES;
-	u8 key[VAULTRING_DEK_MAX];
+	u8 key[VAULTRING_DEK_MAX] __aligned(16);
 	int err;
 
 	get_random_bytes(key, sizeof(key));
@@ -40,6 +41,16 @@ static void vr_keyed_wipe(struct vr_live *live)
 	WARN_ON(err);
 	memzero_explicit(key, sizeof(key));
 	memalloc_noio_restore(noio);
+}
+
+/*
+ * Wait for the crypto API's test of an algorithm that was just registered.  It
+ * holds a reference, which keeps the algorithm from being unregistered: with a
+ * warning, and then with the module's memory gone.
+ */
+void vr_alg_settle(const char *driver)
+{
+	crypto_has_alg(driver, 0, 0);
 }
 
 static void vr_keyed_idle(struct percpu_ref *busy)
@@ -113,6 +124,9 @@ static int keyed_rekey(struct vr_keyed *keyed, struct vr_kek *kek,
 	if (!err) {
 		percpu_ref_reinit(&keyed->busy);
 		keyed->keyed = true;
+	} else {
+		vr_keyed_wipe(&keyed->live);
+		keyed->key_len = 0;
 	}
 	mutex_unlock(&keyed->lock);
 	return err;
@@ -133,7 +147,10 @@ static int keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len)
 	} else {
 		err = vr_blob_unlock(blob, &dek, &kek) ?:
 		      keyed_rekey(keyed, kek, &dek);
-		vr_secret_wipe(&dek);
+		/* A report may have to wait, and a revoke must not. */
+		if (kek)
+			refcount_inc(&kek->refs);
+		vr_blob_lock(&dek, kek);
 	}
 	trace_vr_setkey(blob, err, ktime_get_ns() - start);
 	vr_report_keyed(blob, kek, err);
@@ -177,6 +194,8 @@ struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed)
 
 	if (!percpu_ref_tryget_live(&keyed->busy))
 		return ERR_PTR(-ENOKEY);
+	/* Pairs with the release in percpu_ref_reinit(): what setkey() wrote. */
+	smp_rmb();
 	rcu_read_lock();
 	kek = rcu_dereference(keyed->live.kek);
 	if (kek)

@@ -124,7 +124,7 @@ static void lease_arm(struct vr_kek *kek)
 static void vr_lease_work(struct work_struct *work)
 {
 	struct vr_kek *kek = container_of(work, struct vr_kek, lease_work);
-	bool over = false, ending = false;
+	bool over = false, ending = false, kill;
 	u64 left;
 
 	/* Under the lock, so that a renewal comes either before or too late. */
@@ -140,15 +140,24 @@ static void vr_lease_work(struct work_struct *work)
 		kek->warned = true;
 	if (kek->state == VAULTRING_KEK_STATE_ACTIVE)
 		lease_arm(kek);
-	mutex_unlock(&kek->lock);
-
+	/* Under the lock, too: events come in the order of what they tell. */
+	kill = kek->attrs.lease_end == VAULTRING_LEASE_END_KILL;
 	if (ending)
 		vr_netlink_kek_event(kek, VAULTRING_KEK_STATE_ENDING);
-	if (over && kek->attrs.lease_end == VAULTRING_LEASE_END_KILL)
-		vr_kek_end(kek, VAULTRING_KEK_STATE_EXPIRED);
-	else if (over)
+	if (over && !kill)
 		vr_report_end(kek, VAULTRING_KEK_STATE_EXPIRED);
+	mutex_unlock(&kek->lock);
+
+	if (over && kill)
+		vr_kek_end(kek, VAULTRING_KEK_STATE_EXPIRED);
 	vr_kek_put(kek);
+}
+
+/* No timer runs when this returns, nor will one.  May sleep. */
+void vr_lease_stop(struct vr_kek *kek)
+{
+	hrtimer_cancel(&kek->lease_timer);
+	hrtimer_cancel(&kek->date_timer);
 }
 
 /* Begin the lease, or begin it anew; under @lock once the KEK is registered. */
@@ -157,6 +166,8 @@ void vr_lease_start(struct vr_kek *kek)
 	ktime_t expires = 0;
 	u64 left;
 
+	/* One that fires at this moment must not end the new lease. */
+	vr_lease_stop(kek);
 	if (kek->attrs.lease)
 		expires = ktime_add_ns(ktime_get_boottime(),
 				       (u64)kek->attrs.lease * NSEC_PER_SEC);
@@ -166,13 +177,6 @@ void vr_lease_start(struct vr_kek *kek)
 	kek->warn = left == U64_MAX ? 0 : min_t(u64, left / 4, VR_LEASE_WARN_S);
 	kek->warned = !kek->warn;
 	lease_arm(kek);
-}
-
-/* No timer runs when this returns, nor will one.  May sleep. */
-void vr_lease_stop(struct vr_kek *kek)
-{
-	hrtimer_cancel(&kek->lease_timer);
-	hrtimer_cancel(&kek->date_timer);
 }
 
 void vr_lease_init(struct vr_kek *kek)

@@ -123,6 +123,7 @@ void vr_netlink_refused_event(const struct vr_attrs *attrs, int error)
 void vr_netlink_keyed_event(const struct vaultring_blob *blob,
 			    const struct vr_kek *kek, int error)
 {
+	char comm[TASK_COMM_LEN];
 	struct sk_buff *msg;
 	void *head;
 	int err;
@@ -130,6 +131,7 @@ void vr_netlink_keyed_event(const struct vaultring_blob *blob,
 	msg = event_new(VAULTRING_CMD_KEYED_EVENT, &head);
 	if (!msg)
 		return;
+	get_task_comm(comm, current);
 	err = kek ? put_attrs(msg, &kek->attrs) : 0;
 	event_send(msg, head, err ?:
 		   nla_put(msg, VAULTRING_A_ID, VAULTRING_ID_SIZE, blob->kek_id) ?:
@@ -137,7 +139,7 @@ void vr_netlink_keyed_event(const struct vaultring_blob *blob,
 		   nla_put_u32(msg, VAULTRING_A_UID_ASKING,
 			       from_kuid(&init_user_ns, current_fsuid())) ?:
 		   nla_put_u32(msg, VAULTRING_A_PID, task_tgid_nr(current)) ?:
-		   nla_put_string(msg, VAULTRING_A_COMM, current->comm) ?:
+		   nla_put_string(msg, VAULTRING_A_COMM, comm) ?:
 		   nla_put_u32(msg, VAULTRING_A_ERROR, error));
 }
 

@@ -203,6 +203,7 @@ int vr_phmac_init(void)
 {
 	struct shash_alg *alg = &vr_phmac_alg;
 	struct crypto_shash *inner;
+	int err;
 
 	inner = crypto_alloc_shash("hmac(sha256)", 0,
 				   CRYPTO_ALG_ALLOCATES_MEMORY);
@@ -217,7 +218,10 @@ int vr_phmac_init(void)
 			crypto_shash_descsize(inner);
 	alg->base.cra_blocksize = crypto_shash_blocksize(inner);
 	crypto_free_shash(inner);
-	return crypto_register_shash(alg);
+	err = crypto_register_shash(alg);
+	if (!err)
+		vr_alg_settle(alg->base.cra_driver_name);
+	return err;
 }
 
 void vr_phmac_exit(void)

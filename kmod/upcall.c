@@ -20,6 +20,8 @@
 #include "vr.h"
 
 #define VR_REQUESTS_MAX		1024
+/* Of all users but root: one of them may have many uids in a namespace. */
+#define VR_REQUESTS_OTHERS	512
 /* Of one user other than root, so that he cannot take all of them. */
 #define VR_REQUESTS_PER_USER	32
 
@@ -176,17 +178,18 @@ int vr_upcall_check(u64 request, const struct vr_attrs *attrs)
 
 static bool requests_full(const struct cred *cred)
 {
-	unsigned int of_user = 0;
+	unsigned int of_user = 0, of_others = 0;
 	struct vr_request *req;
 
 	lockdep_assert_held(&vr_requests_lock);
-	if (vr_requests_held >= VR_REQUESTS_MAX)
-		return true;
 	if (uid_eq(cred->fsuid, GLOBAL_ROOT_UID))
-		return false;
-	list_for_each_entry(req, &vr_requests, list)
+		return vr_requests_held >= VR_REQUESTS_MAX;
+	list_for_each_entry(req, &vr_requests, list) {
 		of_user += uid_eq(req->cred->fsuid, cred->fsuid);
-	return of_user >= VR_REQUESTS_PER_USER;
+		of_others += !uid_eq(req->cred->fsuid, GLOBAL_ROOT_UID);
+	}
+	return of_user >= VR_REQUESTS_PER_USER ||
+	       of_others >= VR_REQUESTS_OTHERS;
 }
 
 /* Returns 1 if there is nothing to wait for, with req->kek. */

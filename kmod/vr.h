@@ -7,6 +7,7 @@
  *	vr_keyed.lock (keyed.c)
  *	  vr_kek.lock
  *	    vr_keks_lock (kek.c)
+ *	    vr_events_lock (netlink_send.c)
  *	vr_unseals_lock (unseal.c)
  *	  vr_requests_lock (upcall.c)
  *
@@ -147,7 +148,7 @@ struct vr_keyed {
 /* A secret on the stack; whoever declares one wipes it. */
 struct vr_secret {
 	unsigned int len;
-	u8 data[VAULTRING_DEK_MAX];
+	u8 data[VAULTRING_DEK_MAX] __aligned(16);	/* as ciphers like keys */
 };
 
 static inline void vr_secret_wipe(struct vr_secret *secret)
@@ -231,6 +232,7 @@ int vr_kek_check(struct vr_kek *kek);
 const struct vaultring_blob *vr_blob_check(const void *data, size_t len);
 int vr_blob_unlock(const struct vaultring_blob *blob, struct vr_secret *dek,
 		   struct vr_kek **kek);
+void vr_blob_lock(struct vr_secret *dek, struct vr_kek *kek);
 int vr_blob_open(struct vr_kek *kek, const struct vaultring_blob *blob,
 		 struct vr_secret *dek);
 int vr_blob_seal(struct vr_kek *kek, u8 use, const u8 *dek_id,
@@ -334,6 +336,7 @@ int vr_dek_type_init(void);
 void vr_dek_type_exit(void);
 
 /* keyed.c */
+void vr_alg_settle(const char *driver);
 int vr_keyed_init(struct vr_keyed *keyed, u8 use,
 		  int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
 				   unsigned int len));
