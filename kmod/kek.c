@@ -274,7 +274,7 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 	if (old) {
 		err = 0;
 	} else if (kek_name_taken(kek)) {
-		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held, or 1024 versions are");
+		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held, or 1024 versions");
 		err = -EEXIST;
 	} else {
 		err = kek_insert(kek);
@@ -378,13 +378,11 @@ unsigned int vr_kek_revoke(bool (*match)(const struct vr_kek *kek, const void *a
 	LIST_HEAD(begun);
 
 	while ((kek = vr_kek_get_next(&serial))) {
-		if (!match(kek, arg)) {
-			vr_kek_put(kek);
-		} else if (kek_end_begin(kek, VAULTRING_KEK_STATE_REVOKED)) {
+		if (match(kek, arg) &&
+		    kek_end_begin(kek, VAULTRING_KEK_STATE_REVOKED))
 			list_add_tail(&kek->begun, &begun);
-		} else {
+		else
 			vr_kek_put(kek);
-		}
 	}
 	list_for_each_entry_safe(kek, tmp, &begun, begun) {
 		count += kek_end_finish(kek);
