@@ -185,6 +185,35 @@ oracle()
 	python3 "$HERE/oracle.py" "$@"
 }
 
+# hex_of FILE...: for dmsetup's tables.
+hex_of()
+{
+	cat "$@" | od -An -v -tx1 | tr -d ' \n'
+}
+
+# integrity_new NAME DISK TAGSIZE [ARGUMENT...]: a device of dm-integrity.  A
+# first table of one sector makes the superblock, which then says the size.
+integrity_new()
+{
+	dd if=/dev/zero of="$2" bs=4096 count=1 conv=fsync status=none &&
+		integrity_table 1 "$@" && udevadm settle &&
+		dmsetup remove --retry "$1" && integrity_again "$@"
+}
+
+integrity_again()
+{
+	integrity_table "$(od -An -tu8 -j16 -N8 "$2" | tr -d ' ')" "$@"
+}
+
+integrity_table()
+{
+	local sectors=$1 name=$2 disk=$3 tag=$4
+
+	shift 4
+	dmsetup create "$name" --table \
+		"0 $sectors integrity $disk 0 $tag J $# $*"
+}
+
 # on_terminal ANSWER CMD...: runs it on a pseudo-terminal and types ANSWER
 # once it has asked.
 on_terminal()

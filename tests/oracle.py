@@ -9,11 +9,14 @@ files do not hold what the format says.  Shares no code with the module.
     oracle.py verify ENVELOPE KEY
     oracle.py open ENVELOPE KEY BLOB
     oracle.py sector ENVELOPE KEY BLOB DEVICE OFFSET NUMBER [SIZE]
+    oracle.py authentic ENVELOPE KEY DEVICE NUMBER BLOB...
 
 KEY is a PEM file.  `verify` and `open` print name=hex lines; BLOB may hold
 several blobs, one after the other, of which `open` prints each one's DEK.
 `sector` writes the plaintext of the sector at byte OFFSET + NUMBER * SIZE of
-DEVICE.
+DEVICE; `authentic` that of a sector whose tag dm-integrity keeps on DEVICE, if
+the tag holds.  Its keys: one for gcm, one for xts and one for hmac, or one for
+hmac.
 """
 
 import hashlib
@@ -287,6 +290,74 @@ def encrypt_sector(mode, dek, number, data):
     return enc.update(data) + enc.finalize()
 
 
+# dm-integrity's superblock.
+INTEGRITY = struct.Struct("<8sBBHIQIB19x16s")
+INTEGRITY_FIXED_PADDING = 8
+INTEGRITY_FIXED_HMAC = 16
+
+
+def integrity_places(head):
+    """Where on dm-integrity's device the tags and the data begin, in bytes.
+
+    A journal section has 8 sectors of entries, 504 bytes usable in each, and
+    one sector of data for each entry; a run of tags is padded.
+    """
+    (magic, _, log2_interleave, tag_size, sections, _, flags, log2_block,
+     _) = INTEGRITY.unpack_from(head)
+    require(magic == b"integrt\0", "not a device of dm-integrity")
+    require(log2_block == 0, "sectors of dm-integrity larger than 512 bytes")
+    entry = (8 + 8 + tag_size + 7) // 8 * 8
+    section = 504 // entry * 8 + 8
+    padding = 4096 if flags & INTEGRITY_FIXED_PADDING else 131072
+    tags = 512 * (8 + section * sections)
+    run = ((tag_size << log2_interleave) + padding - 1) // padding * padding
+    return tags, tags + run, tag_size
+
+
+def integrity_sector(device, number):
+    """Returns the sector, its tag and what dm-integrity's own hash begins with.
+
+    number: in the first run of sectors.
+    """
+    with open(device, "rb") as file:
+        head = file.read(512)
+        tags, data, size = integrity_places(head)
+        *_, flags, _, salt = INTEGRITY.unpack_from(head)
+        file.seek(tags + number * size)
+        tag = file.read(size)
+        file.seek(data + number * 512)
+        return file.read(512), tag, \
+            salt if flags & INTEGRITY_FIXED_HMAC else b""
+
+
+def authentic_sector(keys, number, data, tag, salt):
+    """Decrypt what dm-crypt, or dm-integrity alone, authenticated.
+
+    keys: {use: DEK}.  A GCM tag of 12 bytes or more has its random IV behind
+    it; HMAC covers the ciphertext.
+    """
+    sector = struct.pack("<Q", number)
+    if "gcm" in keys:
+        iv, tag = tag[-12:], tag[:-12]
+        dec = Cipher(algorithms.AES(keys["gcm"]),
+                     modes.GCM(iv, tag, min_tag_length=12)).decryptor()
+        dec.authenticate_additional_data(sector + iv)
+        try:
+            return dec.update(data) + dec.finalize()
+        except InvalidTag as err:
+            raise Mismatch("the sector's tag does not hold") from err
+    covered = sector + struct.pack("<QQ", number, 0) if "xts" in keys else \
+        salt + sector
+    mac = hmac.new(keys["hmac"], covered + data, hashlib.sha256).digest()
+    require(hmac.compare_digest(mac, tag), "the sector's MAC does not hold")
+    return decrypt_sector("xts", keys["xts"], number, data) \
+        if "xts" in keys else data
+
+
+def use_of(blob):
+    return {number: use for use, number in USES.items()}[blob[6]]
+
+
 def load_key(path):
     with open(path, "rb") as file:
         return serialization.load_pem_private_key(file.read(), None)
@@ -297,36 +368,63 @@ def load_envelope(path):
         return Envelope.parse(file.read())
 
 
-def main(argv):
-    if len(argv) not in (4, 5, 8, 9) or \
-            {"verify": 4, "open": 5}.get(argv[1], len(argv)) != len(argv):
-        print(__doc__, file=sys.stderr)
-        return 2
-    key = load_key(argv[3])
-    env = load_envelope(argv[2])
-    secrets = verify(env, {share.index: key for share in env.shares})
-    if argv[1] == "verify":
-        for index, secret in secrets.shares.items():
-            print(f"secret{index}={secret.hex()}")
-        print(f"master={secrets.master.hex()}\nkek={secrets.kek.hex()}\n"
-              f"id={secrets.id.hex()}\nmac={secrets.mac.hex()}")
-        return 0
-    with open(argv[4], "rb") as file:
+def load_secrets(envelope, key):
+    key = load_key(key)
+    env = load_envelope(envelope)
+    return verify(env, {share.index: key for share in env.shares})
+
+
+def load_dek(path, secrets):
+    """Returns the blob's use and its DEK."""
+    with open(path, "rb") as file:
         blob = file.read()
-    if argv[1] == "open":
-        for at in range(0, max(len(blob), 1), BLOB.size):
-            dek = open_blob(blob[at:at + BLOB.size], secrets)
-            print(f"dek={dek.hex()}")
-        return 0
     dek = open_blob(blob, secrets)
-    mode = {v: k for k, v in USES.items()}[blob[6]]
-    offset, number = int(argv[6]), int(argv[7])
-    size = int(argv[8]) if len(argv) == 9 else 512
-    with open(argv[5], "rb") as device:
-        device.seek(offset + number * size)
-        data = device.read(size)
+    return use_of(blob), dek
+
+
+def do_verify(secrets):
+    for index, secret in secrets.shares.items():
+        print(f"secret{index}={secret.hex()}")
+    print(f"master={secrets.master.hex()}\nkek={secrets.kek.hex()}\n"
+          f"id={secrets.id.hex()}\nmac={secrets.mac.hex()}")
+
+
+def do_open(secrets, blob):
+    with open(blob, "rb") as file:
+        blobs = file.read()
+    for at in range(0, max(len(blobs), 1), BLOB.size):
+        print(f"dek={open_blob(blobs[at:at + BLOB.size], secrets).hex()}")
+
+
+def do_sector(secrets, blob, device, offset, number, size="512"):
+    mode, dek = load_dek(blob, secrets)
+    number, size = int(number), int(size)
+    with open(device, "rb") as file:
+        file.seek(int(offset) + number * size)
+        data = file.read(size)
     sys.stdout.buffer.write(
         decrypt_sector(mode, dek, number * (size // 512), data))
+
+
+def do_authentic(secrets, device, number, *blobs):
+    keys = dict(load_dek(blob, secrets) for blob in blobs)
+    number = int(number)
+    sys.stdout.buffer.write(
+        authentic_sector(keys, number, *integrity_sector(device, number)))
+
+
+# Each with the fewest and the most words after ENVELOPE and KEY.
+COMMANDS = {"verify": (do_verify, 0, 0), "open": (do_open, 1, 1),
+            "sector": (do_sector, 4, 5), "authentic": (do_authentic, 3, 4)}
+
+
+def main(argv):
+    command, least, most = COMMANDS.get(argv[1] if argv[1:] else "",
+                                        (None, 0, 0))
+    if not command or not least <= len(argv) - 4 <= most:
+        print(__doc__, file=sys.stderr)
+        return 2
+    command(load_secrets(argv[2], argv[3]), *argv[4:])
     return 0
 
 

@@ -3,6 +3,7 @@
 """The oracle against envelopes and blobs built here; TAP, runs anywhere."""
 
 import hashlib
+import hmac
 import os
 import struct
 import sys
@@ -191,6 +192,41 @@ def a_sector_of_each_mode_and_size_comes_back():
                     oracle.decrypt_sector(mode, DEK[:length], 7, there) != data \
                     or oracle.decrypt_sector(mode, DEK[:length], 8, there) == data:
                 return False
+    return True
+
+
+def authentic_samples():
+    """(keys, data, tag, salt) of sector 7, one of each form."""
+    plain, sector, iv = bytes(range(256)) * 2, struct.pack("<Q", 7), bytes(12)
+    sealed = AESGCM(DEK[:32]).encrypt(iv, plain, sector + iv)
+    xts = oracle.encrypt_sector("xts", DEK, 7, plain)
+    both = hmac.digest(DEK[:32], sector + struct.pack("<QQ", 7, 0) + xts,
+                       "sha256")
+    alone = hmac.digest(DEK[:32], b"salt" + sector + plain, "sha256")
+    return plain, [
+        ({"gcm": DEK[:32]}, sealed[:512], sealed[512:] + iv, b""),
+        ({"xts": DEK, "hmac": DEK[:32]}, xts, both, b""),
+        ({"hmac": DEK[:32]}, plain, alone, b"salt"),
+    ]
+
+
+@case
+def an_authenticated_sector_of_each_form_comes_back():
+    plain, samples = authentic_samples()
+    return all(oracle.authentic_sector(keys, 7, *rest) == plain
+               for keys, *rest in samples)
+
+
+@case
+def a_changed_or_moved_authenticated_sector_is_refused():
+    for keys, data, tag, salt in authentic_samples()[1]:
+        bad_data = data[:99] + bytes([data[99] ^ 1]) + data[100:]
+        bad_tag = bytes([tag[0] ^ 1]) + tag[1:]
+        if not refused(oracle.authentic_sector, keys, 7, bad_data, tag, salt) or \
+                not refused(oracle.authentic_sector, keys, 7, data, bad_tag,
+                            salt) or \
+                not refused(oracle.authentic_sector, keys, 8, data, tag, salt):
+            return False
     return True
 
 

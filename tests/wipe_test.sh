@@ -55,11 +55,15 @@ trap 'rm -rf "$work"' EXIT
 for kernel in "$@"; do
 	check "$kernel: a guest with an open volume is dumped" dump "$kernel" used
 	check "$kernel: its DEK is in memory" is DEK -gt 0
+	check "$kernel: a key for GCM is in memory" is "GCM key" -gt 0
+	check "$kernel: a key for HMAC is in memory" is "HMAC key" -gt 0
 	check "$kernel: its KEK is in memory" is KEK -gt 0
 	check "$kernel: M is not, nor is" is M -eq 0
 	check "$kernel: the share's secret" is "share secret" -eq 0
 	check "$kernel: a guest is dumped after a revoke" dump "$kernel" revoked
 	check "$kernel: the DEK is gone" is DEK -eq 0
+	check "$kernel: the key for GCM is gone" is "GCM key" -eq 0
+	check "$kernel: the key for HMAC is gone" is "HMAC key" -eq 0
 	check "$kernel: the KEK is gone" is KEK -eq 0
 done
 echo "1..$cases"
