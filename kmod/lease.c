@@ -24,14 +24,16 @@ static u64 real_seconds(void)
 }
 
 /* Seconds until the KEK ends by itself; 0 if it is over, U64_MAX: never. */
-u64 vr_lease_left(const struct vr_kek *kek)
+u64 vr_lease_left(struct vr_kek *kek)
 {
+	/* Pairs with the release in vr_lease_start(). */
+	u32 term = smp_load_acquire(&kek->term);
 	ktime_t expires = READ_ONCE(kek->expires);
 	u64 not_after = kek->attrs.not_after;
 	u64 left = U64_MAX;
 	u64 now;
 
-	if (READ_ONCE(kek->over))
+	if (READ_ONCE(kek->over) == term)
 		return 0;
 	if (expires) {
 		now = ktime_get_boottime_ns();
@@ -42,6 +44,8 @@ u64 vr_lease_left(const struct vr_kek *kek)
 		now = real_seconds();
 		left = min(left, not_after > now ? not_after - now : 0);
 	}
+	if (!left)
+		WRITE_ONCE(kek->over, term);
 	return left;
 }
 
@@ -60,6 +64,14 @@ int vr_kek_gone(struct vr_kek *kek)
 	       -EKEYEXPIRED : -EKEYREVOKED;
 }
 
+/* Have the end attended to.  In any context. */
+static void lease_look(struct vr_kek *kek)
+{
+	if (refcount_inc_not_zero(&kek->refs) &&
+	    !queue_work(vr_wq, &kek->lease_work))
+		vr_kek_put(kek);
+}
+
 /* May something new be opened under the KEK now?  Does not sleep. */
 int vr_kek_check(struct vr_kek *kek)
 {
@@ -70,20 +82,21 @@ int vr_kek_check(struct vr_kek *kek)
 	/* vr_kek_end() has begun, and its kill of @users is about to be seen. */
 	if (READ_ONCE(kek->state) == VAULTRING_KEK_STATE_REVOKED)
 		return -EKEYREVOKED;
-	if (READ_ONCE(kek->state) != VAULTRING_KEK_STATE_ACTIVE ||
-	    !vr_lease_left(kek) || lease_early(kek))
+	if (READ_ONCE(kek->state) != VAULTRING_KEK_STATE_ACTIVE)
 		return -EKEYEXPIRED;
-	return 0;
+	if (!vr_lease_left(kek)) {
+		/* A clock that is set back may keep the timer from firing. */
+		lease_look(kek);
+		return -EKEYEXPIRED;
+	}
+	return lease_early(kek) ? -EKEYEXPIRED : 0;
 }
 
 /* Hard interrupt.  The timers are stopped before the registry lets go. */
 static enum hrtimer_restart lease_fired(struct vr_kek *kek)
 {
-	if (!vr_lease_left(kek))
-		WRITE_ONCE(kek->over, true);
-	refcount_inc(&kek->refs);
-	if (!queue_work(vr_wq, &kek->lease_work))
-		vr_kek_put(kek);
+	vr_lease_left(kek);
+	lease_look(kek);
 	return HRTIMER_NORESTART;
 }
 
@@ -172,7 +185,8 @@ void vr_lease_start(struct vr_kek *kek)
 		expires = ktime_add_ns(ktime_get_boottime(),
 				       (u64)kek->attrs.lease * NSEC_PER_SEC);
 	WRITE_ONCE(kek->expires, expires);
-	WRITE_ONCE(kek->over, false);
+	/* What was over, or is found so by the old times, was another term. */
+	smp_store_release(&kek->term, kek->term + 1);
 	left = vr_lease_left(kek);
 	kek->warn = left == U64_MAX ? 0 : min_t(u64, left / 4, VR_LEASE_WARN_S);
 	kek->warned = !kek->warn;

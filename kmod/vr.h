@@ -75,8 +75,8 @@ struct vr_attrs {
  * the inner key of each of @lives.
  *
  * @lock protects @lives, @live_count, @ending, @warn and @warned, changes of
- * @expires and @state, and starting the timers.  @over is set by the timers and
- * cleared under @lock.
+ * @expires, @term and @state, and starting the timers.  @over is set by whoever
+ * sees that the time is up, and holds for that term, whatever the clock says.
  */
 struct vr_kek {
 	refcount_t refs;
@@ -89,7 +89,8 @@ struct vr_kek {
 	struct list_head lives;
 	unsigned int live_count;
 	bool ending;			/* vr_kek_end() has begun */
-	bool over;			/* its time was up, whatever the clock says now */
+	u32 term;			/* counts leases */
+	u32 over;			/* of that term the time was up */
 	bool warned;			/* there was an event before the end */
 	u32 warn;			/* how long before it, in seconds */
 	ktime_t expires;		/* on boot time, 0: no limit */
@@ -221,7 +222,7 @@ int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
 
 /* lease.c */
-u64 vr_lease_left(const struct vr_kek *kek);
+u64 vr_lease_left(struct vr_kek *kek);
 void vr_lease_init(struct vr_kek *kek);
 void vr_lease_start(struct vr_kek *kek);
 void vr_lease_stop(struct vr_kek *kek);
