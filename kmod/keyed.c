@@ -11,7 +11,6 @@
  * flight finish; then the inner key is overwritten with a random one.
  */
 
-#include <linux/crypto.h>
 #include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/random.h>
@@ -41,16 +40,6 @@ static void vr_keyed_wipe(struct vr_live *live)
 	WARN_ON(err);
 	memzero_explicit(key, sizeof(key));
 	memalloc_noio_restore(noio);
-}
-
-/*
- * Wait for the crypto API's test of an algorithm that was just registered.  It
- * holds a reference, which keeps the algorithm from being unregistered: with a
- * warning, and then with the module's memory gone.
- */
-void vr_alg_settle(const char *driver)
-{
-	crypto_has_alg(driver, 0, 0);
 }
 
 static void vr_keyed_idle(struct percpu_ref *busy)

@@ -313,39 +313,25 @@ static struct notifier_block vr_kw_notifier = {
 	.priority	= 1,	/* before the tester */
 };
 
-/* The answer comes while the API waits for it, or soon after. */
-static int register_kw(void)
+int vr_keywrap_init(void)
 {
 	int err = crypto_register_notifier(&vr_kw_notifier);
 
 	if (err)
 		return err;
-	err = crypto_register_aead(&vr_keywrap_algs[0]);
+	err = crypto_register_aeads(vr_keywrap_algs,
+				    ARRAY_SIZE(vr_keywrap_algs));
 	crypto_unregister_notifier(&vr_kw_notifier);
 	flush_work(&vr_kw_tested_work);
 	return err;
 }
 #else
-static int register_kw(void)
-{
-	return crypto_register_aead(&vr_keywrap_algs[0]);
-}
-#endif
-
 int vr_keywrap_init(void)
 {
-	int err = register_kw();
-
-	if (err)
-		return err;
-	vr_alg_settle(vr_keywrap_algs[0].base.cra_driver_name);
-	err = crypto_register_aead(&vr_keywrap_algs[1]);
-	if (err)
-		crypto_unregister_aead(&vr_keywrap_algs[0]);
-	else
-		vr_alg_settle(vr_keywrap_algs[1].base.cra_driver_name);
-	return err;
+	return crypto_register_aeads(vr_keywrap_algs,
+				     ARRAY_SIZE(vr_keywrap_algs));
 }
+#endif
 
 void vr_keywrap_exit(void)
 {

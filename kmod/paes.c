@@ -182,19 +182,8 @@ int vr_paes_init(void)
 		if (err)
 			return err;
 	}
-	/* One by one, so that each can be taken back. */
-	for (i = 0; i < ARRAY_SIZE(vr_paes_modes); i++) {
-		err = crypto_register_skcipher(&vr_paes_algs[i]);
-		if (err)
-			goto err_unregister;
-		vr_alg_settle(vr_paes_modes[i].driver);
-	}
-	return 0;
-
-err_unregister:
-	while (i--)
-		crypto_unregister_skcipher(&vr_paes_algs[i]);
-	return err;
+	return crypto_register_skciphers(vr_paes_algs,
+					 ARRAY_SIZE(vr_paes_algs));
 }
 
 void vr_paes_exit(void)

@@ -149,7 +149,6 @@ int vr_paes_aead_init(void)
 {
 	struct aead_alg *alg = &vr_paes_aead_alg;
 	struct crypto_aead *inner = crypto_alloc_aead("gcm(aes)", 0, 0);
-	int err;
 
 	if (IS_ERR(inner))
 		return PTR_ERR(inner);
@@ -160,10 +159,7 @@ int vr_paes_aead_init(void)
 	alg->base.cra_flags = crypto_aead_alg(inner)->base.cra_flags &
 			      CRYPTO_ALG_ASYNC;
 	crypto_free_aead(inner);
-	err = crypto_register_aead(alg);
-	if (!err)
-		vr_alg_settle(alg->base.cra_driver_name);
-	return err;
+	return crypto_register_aead(alg);
 }
 
 void vr_paes_aead_exit(void)

@@ -203,7 +203,6 @@ int vr_phmac_init(void)
 {
 	struct shash_alg *alg = &vr_phmac_alg;
 	struct crypto_shash *inner;
-	int err;
 
 	inner = crypto_alloc_shash("hmac(sha256)", 0,
 				   CRYPTO_ALG_ALLOCATES_MEMORY);
@@ -218,10 +217,7 @@ int vr_phmac_init(void)
 			crypto_shash_descsize(inner);
 	alg->base.cra_blocksize = crypto_shash_blocksize(inner);
 	crypto_free_shash(inner);
-	err = crypto_register_shash(alg);
-	if (!err)
-		vr_alg_settle(alg->base.cra_driver_name);
-	return err;
+	return crypto_register_shash(alg);
 }
 
 void vr_phmac_exit(void)

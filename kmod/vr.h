@@ -337,7 +337,6 @@ int vr_dek_type_init(void);
 void vr_dek_type_exit(void);
 
 /* keyed.c */
-void vr_alg_settle(const char *driver);
 int vr_keyed_init(struct vr_keyed *keyed, u8 use,
 		  int (*set_inner)(struct vr_keyed *keyed, const u8 *key,
 				   unsigned int len));
