@@ -32,9 +32,18 @@ install: install-module install-units install-man
 	$(MAKE) -C daemon install DESTDIR=$(DESTDIR)
 	[ -n "$(DESTDIR)" ] || { depmod $(KVER) && systemd-sysusers; }
 
-install-module: module
-	install -D -m 0644 vaultring.ko $(MODULES)/vaultring.ko
-	strip --strip-debug $(MODULES)/vaultring.ko
+# DKMS's module, where it has one for this kernel, stays the only one.
+install-module: module install-dkms
+	@if ls $(MODULES)/dkms/vaultring.ko* > /dev/null 2>&1; then \
+		echo "DKMS has the module for $(KVER); to build this one:" \
+			"dkms build --force vaultring/$(VERSION) -k $(KVER) &&" \
+			"dkms install --force vaultring/$(VERSION) -k $(KVER)"; \
+	else \
+		install -D -m 0644 vaultring.ko $(MODULES)/vaultring.ko && \
+		strip --strip-debug $(MODULES)/vaultring.ko; \
+	fi
+
+install-dkms:
 	mkdir -p $(DKMS)
 	cp --parents dkms.conf Kbuild COPYING $(wildcard kmod/*.[ch] \
 		kmod/generated/*.[ch] kmod/selftest/*.[ch] uapi/linux/*.h) $(DKMS)
@@ -59,4 +68,5 @@ clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	$(MAKE) -C daemon clean
 
-.PHONY: all module daemon install install-module install-units install-man check clean
+.PHONY: all module daemon install install-module install-dkms install-units \
+	install-man check clean
