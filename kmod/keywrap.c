@@ -284,6 +284,29 @@ static struct aead_alg vr_keywrap_algs[] = {
 	VR_KEYWRAP_ALG(kwp, 1),
 };
 
+static void keywrap_unregister(size_t count)
+{
+	while (count--) {
+		vr_alg_settle(&vr_keywrap_algs[count].base);
+		crypto_unregister_aead(&vr_keywrap_algs[count]);
+	}
+}
+
+static int keywrap_register(void)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(vr_keywrap_algs); i++) {
+		err = crypto_register_aead(&vr_keywrap_algs[i]);
+		if (err) {
+			keywrap_unregister(i);
+			return err;
+		}
+	}
+	return 0;
+}
+
 #ifdef VR_TESTMGR_KNOWS_KW
 /*
  * The crypto API tests what is registered, by its name, and on these kernels
@@ -319,8 +342,7 @@ int vr_keywrap_init(void)
 
 	if (err)
 		return err;
-	err = crypto_register_aeads(vr_keywrap_algs,
-				    ARRAY_SIZE(vr_keywrap_algs));
+	err = keywrap_register();
 	crypto_unregister_notifier(&vr_kw_notifier);
 	flush_work(&vr_kw_tested_work);
 	return err;
@@ -328,14 +350,13 @@ int vr_keywrap_init(void)
 #else
 int vr_keywrap_init(void)
 {
-	return crypto_register_aeads(vr_keywrap_algs,
-				     ARRAY_SIZE(vr_keywrap_algs));
+	return keywrap_register();
 }
 #endif
 
 void vr_keywrap_exit(void)
 {
-	crypto_unregister_aeads(vr_keywrap_algs, ARRAY_SIZE(vr_keywrap_algs));
+	keywrap_unregister(ARRAY_SIZE(vr_keywrap_algs));
 }
 
 MODULE_ALIAS_CRYPTO("kw(aes)");

@@ -3,6 +3,8 @@
  * vaultring: keys for dm-crypt and fscrypt, wrapped by KEKs that vaults hold
  */
 
+#include <linux/crypto.h>
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/module.h>
 
@@ -29,6 +31,17 @@ static const struct {
 	{ "phmac(sha256)", vr_phmac_init, vr_phmac_exit },
 	{ "key wrap", vr_keywrap_init, vr_keywrap_exit },
 };
+
+/*
+ * To be called before an algorithm is unregistered.  The crypto API's tester
+ * lets go of a new one a moment after that is registered.  It holds the module,
+ * too, but that does not keep a load from failing and taking it away again.
+ */
+void vr_alg_settle(const struct crypto_alg *alg)
+{
+	while (refcount_read(&alg->cra_refcnt) > 1)
+		usleep_range(1000, 2000);
+}
 
 static void vr_unwind(size_t i)
 {

@@ -172,6 +172,14 @@ static int paes_fill(size_t mode)
 	return 0;
 }
 
+static void paes_unregister(size_t count)
+{
+	while (count--) {
+		vr_alg_settle(&vr_paes_algs[count].base);
+		crypto_unregister_skcipher(&vr_paes_algs[count]);
+	}
+}
+
 int vr_paes_init(void)
 {
 	size_t i;
@@ -182,13 +190,19 @@ int vr_paes_init(void)
 		if (err)
 			return err;
 	}
-	return crypto_register_skciphers(vr_paes_algs,
-					 ARRAY_SIZE(vr_paes_algs));
+	for (i = 0; i < ARRAY_SIZE(vr_paes_algs); i++) {
+		err = crypto_register_skcipher(&vr_paes_algs[i]);
+		if (err) {
+			paes_unregister(i);
+			return err;
+		}
+	}
+	return 0;
 }
 
 void vr_paes_exit(void)
 {
-	crypto_unregister_skciphers(vr_paes_algs, ARRAY_SIZE(vr_paes_algs));
+	paes_unregister(ARRAY_SIZE(vr_paes_algs));
 }
 
 MODULE_ALIAS_CRYPTO("xts(paes)");

@@ -164,6 +164,7 @@ int vr_paes_aead_init(void)
 
 void vr_paes_aead_exit(void)
 {
+	vr_alg_settle(&vr_paes_aead_alg.base);
 	crypto_unregister_aead(&vr_paes_aead_alg);
 }
 

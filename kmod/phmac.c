@@ -222,6 +222,7 @@ int vr_phmac_init(void)
 
 void vr_phmac_exit(void)
 {
+	vr_alg_settle(&vr_phmac_alg.base);
 	crypto_unregister_shash(&vr_phmac_alg);
 }
 

@@ -44,6 +44,7 @@
 				 BIT(VAULTRING_USE_FSCRYPT) | \
 				 BIT(VAULTRING_USE_HMAC))
 
+struct crypto_alg;
 struct netlink_ext_ack;
 
 /* What an envelope says of its KEK; never changes in a registered KEK. */
@@ -344,6 +345,9 @@ void vr_keyed_exit(struct vr_keyed *keyed);
 int vr_keyed_setkey(struct vr_keyed *keyed, const u8 *key, unsigned int len);
 struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed);
 void vr_keyed_leave(struct vr_keyed *keyed, struct vr_kek *kek);
+
+/* main.c */
+void vr_alg_settle(const struct crypto_alg *alg);
 
 /* paes.c */
 int vr_paes_init(void);
