@@ -3,6 +3,8 @@
 #
 # The module's life: loading, unloading, what keeps it and what does not, and
 # who has it loaded.  What is done many times is in modlife_test.c.
+#
+# seconds at most: 1400
 
 # shellcheck disable=SC2086,SC2317,SC2329 # words; functions that ok runs
 . "$(dirname "$0")/lib.sh"
@@ -195,8 +197,9 @@ copy_with()
 	python3 - $MODULE "$WORK/copy.ko" "$@" << 'PYTHON'
 import sys
 data = open(sys.argv[1], "rb").read()
-tail = bytes(40)                # of the module's own name, a longer array
-pairs = [(b"vaultring" + tail, b"vaultrinx" + tail)]
+# The module's own name, between the links and the rest of a longer array.
+name = bytes(8) + b"vaultring" + bytes(40)
+pairs = [(name, name.replace(b"g", b"x"))]
 # The family's name and version, as in struct genl_family.
 family = bytes(7) + b"\1\0\0\0"
 for pair in sys.argv[3:]:
@@ -226,8 +229,7 @@ clash()
 	before=$(ours)
 	echo "$mark" > /dev/kmsg
 	insmod "$WORK/copy.ko" 2>&1 | tee /dev/stderr | grep "busy" || return
-	said_since "$mark" | tee /dev/stderr |
-		grep -q "vaultrin.: $part: -EEXIST; another" &&
+	said_since "$mark" | grep "vaultrin.: $part: -EEXIST; another" &&
 		! said_since "$mark" | grep -E 'WARNING|BUG|suspicious|sysfs' &&
 		[ "$before" -ge 3 ] && [ "$(ours)" = "$before" ] &&
 		! grep -q '^vaultrinx' /proc/modules /proc/crypto &&

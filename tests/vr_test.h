@@ -158,6 +158,11 @@ int own_session(void);
 /* How long to wait at most, on this kernel, for what takes an ordinary one t. */
 int patience(int t);
 
+/* vr_memory.c: 0, or -1 if it grew with each round of each quarter. */
+#define MEMORY_QUARTERS 4
+int memory_note(int quarter);
+int memory_judge(int rounds);
+
 #define NOBODY 65534
 
 #endif /* VR_TEST_H */
