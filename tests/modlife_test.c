@@ -126,23 +126,12 @@ static int reload_rounds(int rounds)
 	return nothing_left();
 }
 
-static void rcu_expedited(const char *text)
-{
-	int fd = open("/sys/kernel/rcu_expedited", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, 1) != 1)
-		fprintf(stderr, "/sys/kernel/rcu_expedited: %m\n");
-	close(fd);
-}
-
 static int cmd_reload(int rounds)
 {
 	double start;
 	int q;
 
 	rounds /= MEMORY_QUARTERS;
-	/* Most of the time would go to waiting for grace periods. */
-	rcu_expedited("1");
 	if (reload_rounds(WARM_UP) || memory_note(0))
 		return -1;
 	start = seconds();
@@ -151,7 +140,6 @@ static int cmd_reload(int rounds)
 			return -1;
 	printf("%d rounds of load and unload: %.1f s\n", rounds * MEMORY_QUARTERS,
 	       seconds() - start);
-	rcu_expedited("0");
 	return memory_judge(rounds);
 }
 
