@@ -274,7 +274,7 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 	if (old) {
 		err = 0;
 	} else if (kek_name_taken(kek)) {
-		NL_SET_ERR_MSG(extack, "another KEK of this name and version is held, or 1024 versions");
+		NL_SET_ERR_MSG(extack, "another KEK of this name and version, or 1024, are held");
 		err = -EEXIST;
 	} else {
 		err = kek_insert(kek);
