@@ -316,7 +316,7 @@ static int work(int rounds)
 /* Also of unloading, which must not fail for want of memory. */
 static int load(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), err = -errno;
 
 	for (nth = 1, hit = 1; hit; nth++) {
 		hit = 0;
