@@ -11,7 +11,8 @@
 
 KEK=module
 DISK=/dev/vdb
-ROUNDS=${ROUNDS:-1000}
+ROUNDS=1000
+[ -z "${VAULTRING_SHORT:-}" ] || ROUNDS=200
 OTHER_NAMES="vaultring=vaultrinx vault-kek=vault-kex vault-dek=vault-dex"
 OTHER_ALGORITHMS="xts-paes-vaultring=xts-paes-vaultrinx
 	cbc-paes-vaultring=cbc-paes-vaultrinx

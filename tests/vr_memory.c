@@ -46,6 +46,7 @@ static void settle(void)
 	size_t i;
 
 	sleep(1);
+	sync();	/* what is dirty is not dropped */
 	write_one("/proc/sys/vm/drop_caches", "3");
 	if (glob("/sys/kernel/slab/*/shrink", 0, NULL, &found))
 		return;
