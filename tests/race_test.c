@@ -33,6 +33,13 @@ struct worker {
 	int good, revoked_ops, wrong, late, other;
 };
 
+struct revoker {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	const struct kek *kek;
+	int err, still_there;
+};
+
 FIXTURE(race)
 {
 	struct soft_vault vault;
@@ -229,6 +236,47 @@ TEST_F_TIMEOUT(race, setkey_during_revokes_and_unseals_is_right_or_refused, 120)
 		good += self->workers[i].good;
 	}
 	EXPECT_GT(good, 0);
+}
+
+/* Revokes with a socket of its own, then looks at once whether it is over. */
+static void *revoke_and_look(void *arg)
+{
+	struct revoker *r = arg;
+	struct nl_reply reply;
+	int nl = nl_open();
+
+	pthread_barrier_wait(r->start);
+	r->err = kek_revoke(nl, r->kek);
+	r->still_there = !kek_get(nl, r->kek->id, &reply) && reply.messages;
+	close(nl);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(race, who_comes_second_waits_until_all_is_wiped_too, 120)
+{
+	struct revoker r[THREADS];
+	pthread_barrier_t start;
+	int round, i;
+
+	pthread_barrier_init(&start, NULL, THREADS);
+	for (round = 0; round < 2 * ROUNDS; round++) {
+		for (i = 0; i < THREADS; i++) {
+			r[i] = (struct revoker){ .kek = &self->kek,
+						 .start = &start };
+			pthread_create(&r[i].thread, NULL, revoke_and_look,
+				       &r[i]);
+		}
+		for (i = 0; i < THREADS; i++) {
+			pthread_join(r[i].thread, NULL);
+			EXPECT_EQ(0, r[i].still_there);
+			if (r[i].err != -ENOKEY)	/* it was over already */
+				EXPECT_EQ(0, r[i].err);
+		}
+		ASSERT_EQ(0, kek_unseal(self->nl, &self->vault,
+					self->kek.envelope,
+					self->kek.envelope_len));
+	}
+	pthread_barrier_destroy(&start);
 }
 
 TEST_F(race, an_unseal_that_its_process_abandons_leaves_nothing)
