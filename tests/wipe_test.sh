@@ -28,7 +28,12 @@ check()
 # dump KERNEL PHASE: what is in the memory of a guest after that.
 dump()
 {
-	"$REPO/scripts/vm" -k "$1" --mem 512M --disk 48M --timeout 300 \
+	local memory=512M
+
+	# The less, the faster it is searched.
+	! is_debug_kernel "$1" || memory=1G
+	"$REPO/scripts/vm" -k "$1" --mem $memory --disk 48M \
+		--timeout $((300 * $(slowness_of "$1"))) \
 		--dump "$work/dump" --script "$REPO/tests/vm/wipe" -- "$2" \
 		> "$work/what" &&
 		"$REPO/scripts/root" 6.12 -- python3 "$REPO/tests/wipe.py" \
