@@ -4,8 +4,8 @@
 
     wipe.py DUMP WHAT
 
-WHAT holds an envelope, the vault's private key and blobs for xts, gcm and hmac,
-a line of base64 each.  Prints "NAME: COUNT" for the DEKs, the KEK, M and the
+WHAT holds an envelope, the vault's private key and blobs for xts, gcm, hmac and
+once more xts, a line of base64 each.  Prints "NAME: COUNT" for the DEKs, the KEK, M and the
 share's secret: how often a piece of 16 bytes of it is in DUMP.
 
 Of a key for HMAC the kernel keeps what SHA-256 makes of it: its state behind
@@ -82,14 +82,15 @@ def hmac_states(key):
 
 def secrets_of(what):
     with open(what, "rb") as f:
-        envelope, key, xts, gcm, mac = (base64.b64decode(x)
-                                        for x in f.read().split())
+        envelope, key, xts, gcm, mac, lone = (base64.b64decode(x)
+                                              for x in f.read().split())
     envelope = oracle.Envelope.parse(envelope)
     secrets = oracle.verify(
         envelope, {1: serialization.load_pem_private_key(key, None)})
     return {"DEK": oracle.open_blob(xts, secrets, "xts"),
             "GCM key": oracle.open_blob(gcm, secrets, "gcm"),
             "HMAC key": hmac_states(oracle.open_blob(mac, secrets, "hmac")),
+            "lone DEK": oracle.open_blob(lone, secrets, "xts"),
             "KEK": secrets.kek,
             "M": secrets.master, "share secret": secrets.shares[1]}
 

@@ -62,6 +62,7 @@ for kernel in "$@"; do
 	check "$kernel: its DEK is in memory" is DEK -gt 0
 	check "$kernel: a key for GCM is in memory" is "GCM key" -gt 0
 	check "$kernel: a key for HMAC is in memory" is "HMAC key" -gt 0
+	check "$kernel: that of a transform is in memory" is "lone DEK" -gt 0
 	check "$kernel: its KEK is in memory" is KEK -gt 0
 	check "$kernel: M is not, nor is" is M -eq 0
 	check "$kernel: the share's secret" is "share secret" -eq 0
@@ -69,6 +70,7 @@ for kernel in "$@"; do
 	check "$kernel: the DEK is gone" is DEK -eq 0
 	check "$kernel: the key for GCM is gone" is "GCM key" -eq 0
 	check "$kernel: the key for HMAC is gone" is "HMAC key" -eq 0
+	check "$kernel: one went with a refused setkey" is "lone DEK" -eq 0
 	check "$kernel: the KEK is gone" is KEK -eq 0
 done
 echo "1..$cases"
