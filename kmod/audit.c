@@ -9,17 +9,31 @@
 
 #include <linux/audit.h>
 #include <linux/cred.h>
+#include <linux/hash.h>
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
 
 #include "vr.h"
 
-/* Refusals that users other than root can cause at will, in 5 seconds. */
-static DEFINE_RATELIMIT_STATE(vr_refusals, 5 * HZ, 50);
+/*
+ * Users other than root can cause refusals at will: of those of one user, or of
+ * some that share a place, so many are told in 5 seconds.
+ */
+#define VR_REFUSALS_BITS	6
+#define VR_REFUSALS_TOLD	20
+static struct ratelimit_state vr_refusals[1 << VR_REFUSALS_BITS];
 
 static bool by_root(void)
 {
 	return uid_eq(current_fsuid(), GLOBAL_ROOT_UID);
+}
+
+static bool refusal_told(void)
+{
+	u32 uid = from_kuid(&init_user_ns, current_fsuid());
+
+	return by_root() ||
+	       __ratelimit(&vr_refusals[hash_32(uid, VR_REFUSALS_BITS)]);
 }
 
 static struct audit_buffer *record_start_gfp(const char *op, gfp_t gfp)
@@ -83,6 +97,26 @@ void vr_report_unseal(const struct vr_attrs *attrs, int result)
 		vr_netlink_refused_event(attrs, -result);
 }
 
+/*
+ * The calling task was refused a KEK, which it asked for by name or by @id.
+ * It waits for the audit backlog itself.
+ */
+void vr_report_request(const char *name, const u8 *id, int result)
+{
+	struct audit_buffer *ab;
+
+	if (!refusal_told())
+		return;
+	ab = record_start_gfp("request", by_root() ? GFP_ATOMIC : GFP_NOIO);
+	if (ab) {
+		audit_log_format(ab, " kek=\"%s\"", name ?: "-");
+		if (!name)
+			audit_log_format(ab, " id=%*phN", VAULTRING_ID_SIZE, id);
+		record_end(ab, result);
+	}
+	vr_netlink_request_event(name, id, -result);
+}
+
 /* A KEK's end: revoked or expired. */
 void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state)
 {
@@ -100,17 +134,17 @@ void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state)
 /*
  * A transform keyed with that blob, or refused; no @kek: none was to be had.
  *
- * It is the one report that any user can cause, and as often as he likes: he
- * waits for the backlog himself, and of his refusals only some are told.
+ * Any user can cause one, as often as he likes: he waits for the backlog
+ * himself, and of his refusals only some are told.
  */
 void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek,
 		     int result)
 {
 	struct audit_buffer *ab;
 
-	if (result && !by_root() && !__ratelimit(&vr_refusals))
+	if (result && !refusal_told())
 		return;
-	ab = record_start_gfp("setkey", by_root() ? GFP_ATOMIC : GFP_KERNEL);
+	ab = record_start_gfp("setkey", by_root() ? GFP_ATOMIC : GFP_NOIO);
 	if (ab) {
 		record_attrs(ab, kek ? &kek->attrs : NULL);
 		audit_log_format(ab, " id=%*phN use=%s dek=%*phN",
@@ -120,4 +154,13 @@ void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek
 		record_end(ab, result);
 	}
 	vr_netlink_keyed_event(blob, kek, -result);
+}
+
+int vr_audit_init(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(vr_refusals); i++)
+		ratelimit_state_init(&vr_refusals[i], 5 * HZ, VR_REFUSALS_TOLD);
+	return 0;
 }

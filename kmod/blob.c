@@ -119,7 +119,7 @@ static int blob_crypt(struct vr_kek *kek, struct vaultring_blob *blob,
 	aead = crypto_alloc_aead("gcm(aes)", 0, 0);
 	err = PTR_ERR_OR_ZERO(aead);
 	if (!err) {
-		err = crypto_aead_setkey(aead, kek->key, sizeof(kek->key)) ?:
+		err = vr_kek_key(kek, aead) ?:
 		      crypto_aead_setauthsize(aead, VAULTRING_TAG_SIZE) ?:
 		      aead_crypt(aead, blob, seal);
 		crypto_free_aead(aead);

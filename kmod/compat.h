@@ -26,7 +26,7 @@ static inline void *vr_completion_data(vr_completion_t data)
 }
 #endif
 
-/* 6.2: pre_doit gets a split op */
+/* 6.2: pre_doit and post_doit get a split op */
 #include <net/genetlink.h>
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 typedef struct genl_ops vr_genl_op_t;

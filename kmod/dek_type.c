@@ -130,11 +130,11 @@ static int find_fscrypt_type(void)
 				   "fscrypt-provisioning", "vaultring",
 				   &dummy, sizeof(dummy), KEY_POS_ALL,
 				   KEY_ALLOC_NOT_IN_QUOTA);
-	if (!IS_ERR(key)) {
-		vr_fscrypt_type = key_ref_to_ptr(key)->type;
-		key_ref_put(key);
-	}
 	key_put(ring);
+	if (IS_ERR(key))
+		return PTR_ERR(key) == -ENODEV ? 0 : PTR_ERR(key);
+	vr_fscrypt_type = key_ref_to_ptr(key)->type;
+	key_ref_put(key);
 	return 0;
 }
 
@@ -219,9 +219,13 @@ static int dek_new(const struct vr_dek_args *args, struct vaultring_blob *blob)
 	kek = vr_kek_request_name(args->kek);
 	if (IS_ERR(kek))
 		return PTR_ERR(kek);
-	err = get_random_bytes_wait(dek.data, dek.len) ?:
-	      vr_blob_seal(kek, args->use, NULL, &dek, blob);
-	vr_secret_wipe(&dek);
+	err = wait_for_random_bytes() ?: vr_kek_enter(kek);
+	if (!err) {
+		get_random_bytes(dek.data, dek.len);
+		err = vr_blob_seal(kek, args->use, NULL, &dek, blob);
+		vr_secret_wipe(&dek);
+		vr_kek_leave(kek);
+	}
 	vr_kek_put(kek);
 	return err;
 }
@@ -317,6 +321,10 @@ static int preparse(const void *data, size_t len, struct vaultring_blob *blob,
 /*
  * Everything that may sleep for the daemon happens here, where no key and no
  * keyring is locked.  Leaves either a payload or, to rewrap, a KEK.
+ *
+ * keyctl_update() holds nothing that keeps the module, and calls ->update and
+ * ->free_preparse later: until the latter, which follows each ->preparse, there
+ * is a reference on the module.
  */
 static int vr_dek_preparse(struct key_preparsed_payload *prep)
 {
@@ -324,14 +332,12 @@ static int vr_dek_preparse(struct key_preparsed_payload *prep)
 	struct vr_dek *dek;
 	int err;
 
-	/* keyctl_update() holds nothing that keeps us here. */
 	if (!try_module_get(THIS_MODULE))
 		return -ENOKEY;
+	prep->payload.data[2] = THIS_MODULE;
 	dek = kzalloc(sizeof(*dek), GFP_KERNEL);
-	if (!dek) {
-		module_put(THIS_MODULE);
+	if (!dek)
 		return -ENOMEM;
-	}
 	err = preparse(prep->data, prep->datalen, &dek->blob, &kek);
 	if (err || kek) {
 		kfree(dek);
@@ -340,7 +346,6 @@ static int vr_dek_preparse(struct key_preparsed_payload *prep)
 	prep->payload.data[0] = dek;
 	prep->payload.data[1] = kek;
 	prep->quotalen = sizeof(*dek);
-	module_put(THIS_MODULE);
 	return err;
 }
 
@@ -351,6 +356,7 @@ static void vr_dek_free_preparse(struct key_preparsed_payload *prep)
 	kfree(prep->payload.data[0]);
 	if (kek)
 		vr_kek_put(kek);
+	module_put(prep->payload.data[2]);
 }
 
 static int vr_dek_instantiate(struct key *key,
@@ -383,10 +389,15 @@ static struct vr_dek *rewrapped(const struct vr_dek *old, struct vr_kek *kek)
 		kfree(new);
 		return ERR_CAST(from);
 	}
-	err = vr_blob_open(from, &old->blob, &dek) ?:
-	      vr_blob_seal(kek, old->blob.use, old->blob.dek_id, &dek,
-			   &new->blob);
-	vr_secret_wipe(&dek);
+	/* While the DEK is about, a revoke waits. */
+	err = vr_kek_enter(from);
+	if (!err) {
+		err = vr_blob_open(from, &old->blob, &dek) ?:
+		      vr_blob_seal(kek, old->blob.use, old->blob.dek_id, &dek,
+				   &new->blob);
+		vr_secret_wipe(&dek);
+		vr_kek_leave(from);
+	}
 	vr_kek_put(from);
 	if (err) {
 		kfree(new);

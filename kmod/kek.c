@@ -210,6 +210,8 @@ static int kek_renew(struct vr_kek *old, const struct vr_kek *kek,
 		NL_SET_ERR_MSG(extack, "this KEK is held with other attributes; revoke it first");
 		err = -EEXIST;
 	} else {
+		/* Without it since its lease ended; it is the same one. */
+		memcpy(old->key, kek->key, sizeof(old->key));
 		WRITE_ONCE(old->state, VAULTRING_KEK_STATE_ACTIVE);
 		vr_lease_start(old);
 		vr_netlink_kek_event(old, VAULTRING_KEK_STATE_ACTIVE);
@@ -219,13 +221,15 @@ static int kek_renew(struct vr_kek *old, const struct vr_kek *kek,
 }
 
 /* Enter a new KEK into the tables; the registry gets a reference. */
-static int kek_insert(struct vr_kek *kek)
+static int kek_insert(struct vr_kek *kek, struct netlink_ext_ack *extack)
 {
 	int err;
 
 	lockdep_assert_held(&vr_keks_lock);
-	if (vr_keks_held >= VR_KEKS_MAX)
+	if (vr_keks_held >= VR_KEKS_MAX) {
+		NL_SET_ERR_MSG(extack, "65536 KEKs are held; revoke some first");
 		return -ENOSPC;
+	}
 	err = xa_alloc_cyclic(&vr_keks_by_serial, &kek->serial, kek,
 			      xa_limit_31b, &vr_kek_last_serial, GFP_KERNEL);
 	if (err < 0)
@@ -277,7 +281,7 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 		NL_SET_ERR_MSG(extack, "another KEK of this name and version, or 1024, are held");
 		err = -EEXIST;
 	} else {
-		err = kek_insert(kek);
+		err = kek_insert(kek, extack);
 	}
 	mutex_unlock(&vr_keks_lock);
 	if (!old && !err) {
@@ -335,8 +339,10 @@ static unsigned int kek_end_finish(struct vr_kek *kek)
 	drained = ktime_get_ns();
 
 	mutex_lock(&kek->lock);
-	list_for_each_entry(live, &kek->lives, list)
+	list_for_each_entry(live, &kek->lives, list) {
 		live->wipe(live);
+		cond_resched();
+	}
 	count = kek->live_count;
 	memzero_explicit(kek->key, sizeof(kek->key));
 	mutex_unlock(&kek->lock);
@@ -412,6 +418,23 @@ int vr_kek_enter(struct vr_kek *kek)
 void vr_kek_leave(struct vr_kek *kek)
 {
 	percpu_ref_put(&kek->users);
+}
+
+/*
+ * Key a transform with the KEK itself, by one who holds a user's reference.  At
+ * a lease's end there are users, and the key goes all the same.
+ */
+int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead)
+{
+	int err;
+
+	mutex_lock(&kek->lock);
+	if (kek->state == VAULTRING_KEK_STATE_EXPIRED)
+		err = -EKEYEXPIRED;
+	else
+		err = crypto_aead_setkey(aead, kek->key, sizeof(kek->key));
+	mutex_unlock(&kek->lock);
+	return err;
 }
 
 /* Tie a transform that has just been keyed to its KEK, or say why not. */

@@ -212,7 +212,7 @@ static int vr_kek_type_request(struct key *authkey, void *aux)
 
 	err = desc_parse(key->description, id, &by_id);
 	if (err)
-		goto err_reject;
+		goto err_unknown;
 	name = by_id ? NULL : key->description;
 	kek = vr_kek_get_listed(name, id, current_cred());
 	if (!kek)
@@ -233,6 +233,9 @@ static int vr_kek_type_request(struct key *authkey, void *aux)
 		return 0;
 	}
 err_reject:
+	if (err != -EINTR)
+		vr_report_request(name, id, err);
+err_unknown:
 	/* Others may wait for this key, too; they were not interrupted. */
 	key_reject_and_link(key, VR_REFUSED_S, err == -EINTR ? EAGAIN : -err,
 			    NULL, authkey);
@@ -268,10 +271,12 @@ static struct vr_kek *kek_of_key(struct key *key)
 	if (IS_ERR(key))
 		return ERR_CAST(key);
 	kek = key->payload.data[0];
-	if (kek_barred(kek))
+	if (kek_barred(kek)) {
+		vr_report_request(kek->attrs.name, kek->id, -EACCES);
 		kek = ERR_PTR(-EACCES);
-	else
+	} else {
 		refcount_inc(&kek->refs);
+	}
 	key_put(key);
 	return kek;
 }

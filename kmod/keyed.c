@@ -111,6 +111,8 @@ static int keyed_rekey(struct vr_keyed *keyed, struct vr_kek *kek,
 	err = keyed->set_inner(keyed, dek->data, dek->len) ?:
 	      vr_live_attach(&keyed->live, kek);
 	if (!err) {
+		/* It is alive again before percpu_ref_reinit() orders anything. */
+		smp_wmb();
 		percpu_ref_reinit(&keyed->busy);
 		keyed->keyed = true;
 	} else {
@@ -183,7 +185,7 @@ struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed)
 
 	if (!percpu_ref_tryget_live(&keyed->busy))
 		return ERR_PTR(-ENOKEY);
-	/* Pairs with the release in percpu_ref_reinit(): what setkey() wrote. */
+	/* Pairs with smp_wmb() in keyed_rekey(): what setkey() wrote. */
 	smp_rmb();
 	rcu_read_lock();
 	kek = rcu_dereference(keyed->live.kek);

@@ -23,6 +23,15 @@ static u64 real_seconds(void)
 	return div_u64(ktime_get_real_ns(), NSEC_PER_SEC);
 }
 
+/* That term's time is up; whoever comes late must not undo a later one. */
+static void lease_over(struct vr_kek *kek, u32 term)
+{
+	u32 over = READ_ONCE(kek->over);
+
+	while ((s32)(term - over) > 0 && !try_cmpxchg(&kek->over, &over, term))
+		;
+}
+
 /* Seconds until the KEK ends by itself; 0 if it is over, U64_MAX: never. */
 u64 vr_lease_left(struct vr_kek *kek)
 {
@@ -45,7 +54,7 @@ u64 vr_lease_left(struct vr_kek *kek)
 		left = min(left, not_after > now ? not_after - now : 0);
 	}
 	if (!left)
-		WRITE_ONCE(kek->over, term);
+		lease_over(kek, term);
 	return left;
 }
 
@@ -147,8 +156,11 @@ static void vr_lease_work(struct work_struct *work)
 		over = !left;
 		ending = left && left <= kek->warn && !kek->warned;
 	}
-	if (over)
+	/* Nothing may be opened now, and an unseal brings the key along. */
+	if (over) {
 		WRITE_ONCE(kek->state, VAULTRING_KEK_STATE_EXPIRED);
+		memzero_explicit(kek->key, sizeof(kek->key));
+	}
 	if (ending)
 		kek->warned = true;
 	if (kek->state == VAULTRING_KEK_STATE_ACTIVE)

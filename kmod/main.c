@@ -19,6 +19,7 @@ static const struct {
 #ifdef VR_SELFTEST
 	{ "self-tests", vr_selftest, NULL },
 #endif
+	{ "reports", vr_audit_init, NULL },
 	{ "KEKs", vr_kek_init, vr_kek_exit },
 	{ "pins", NULL, vr_pins_exit },
 	{ "unseals", NULL, vr_unseal_exit },
@@ -36,6 +37,7 @@ static const struct {
  * To be called before an algorithm is unregistered.  The crypto API's tester
  * lets go of a new one a moment after that is registered.  It holds the module,
  * too, but that does not keep a load from failing and taking it away again.
+ * Then somebody may have the algorithm already, and it must wait for him.
  */
 void vr_alg_settle(const struct crypto_alg *alg)
 {

@@ -425,6 +425,7 @@ struct genl_family vr_genl_family __ro_after_init = {
 	.netnsok	= false,
 	.parallel_ops	= true,
 	.pre_doit	= vr_netlink_pre_doit,
+	.post_doit	= vr_netlink_post_doit,
 	.module		= THIS_MODULE,
 	.small_ops	= vaultring_nl_ops,
 	.n_small_ops	= ARRAY_SIZE(vaultring_nl_ops),

@@ -8,6 +8,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/err.h>
+#include <linux/sched/mm.h>
 #include <net/genetlink.h>
 
 #include "generated/netlink.h"
@@ -44,9 +45,20 @@ static int check_repeats(const struct nlattr *head, int len, bool nested,
 int vr_netlink_pre_doit(const vr_genl_op_t *op, struct sk_buff *skb,
 			struct genl_info *info)
 {
-	return check_repeats(nlmsg_attrdata(info->nlhdr, GENL_HDRLEN),
-			     nlmsg_attrlen(info->nlhdr, GENL_HDRLEN), false,
-			     info->extack);
+	int err = check_repeats(nlmsg_attrdata(info->nlhdr, GENL_HDRLEN),
+				nlmsg_attrlen(info->nlhdr, GENL_HDRLEN), false,
+				info->extack);
+
+	/* What is asked for may be the key of the disk that memory waits for. */
+	if (!err)
+		info->user_ptr[0] = (void *)(uintptr_t)memalloc_noio_save();
+	return err;
+}
+
+void vr_netlink_post_doit(const vr_genl_op_t *op, struct sk_buff *skb,
+			  struct genl_info *info)
+{
+	memalloc_noio_restore((uintptr_t)info->user_ptr[0]);
 }
 
 /* -EINVAL if that attribute is not there. */

@@ -120,10 +120,36 @@ void vr_netlink_refused_event(const struct vr_attrs *attrs, int error)
 			   nla_put_u32(msg, VAULTRING_A_ERROR, error));
 }
 
+/* Who is asking, in his own context. */
+static int put_asking(struct sk_buff *msg)
+{
+	char comm[TASK_COMM_LEN];
+
+	get_task_comm(comm, current);
+	return nla_put_u32(msg, VAULTRING_A_UID_ASKING,
+			   from_kuid(&init_user_ns, current_fsuid())) ?:
+	       nla_put_u32(msg, VAULTRING_A_PID, task_tgid_nr(current)) ?:
+	       nla_put_string(msg, VAULTRING_A_COMM, comm);
+}
+
+/* The calling task was refused a KEK, by name or by @id. */
+void vr_netlink_request_event(const char *name, const u8 *id, int error)
+{
+	struct sk_buff *msg;
+	void *head;
+
+	msg = event_new(VAULTRING_CMD_REFUSED_EVENT, &head);
+	if (msg)
+		event_send(msg, head, (name ?
+			   nla_put_string(msg, VAULTRING_A_NAME, name) :
+			   nla_put(msg, VAULTRING_A_ID, VAULTRING_ID_SIZE, id)) ?:
+			   put_asking(msg) ?:
+			   nla_put_u32(msg, VAULTRING_A_ERROR, error));
+}
+
 void vr_netlink_keyed_event(const struct vaultring_blob *blob,
 			    const struct vr_kek *kek, int error)
 {
-	char comm[TASK_COMM_LEN];
 	struct sk_buff *msg;
 	void *head;
 	int err;
@@ -131,15 +157,11 @@ void vr_netlink_keyed_event(const struct vaultring_blob *blob,
 	msg = event_new(VAULTRING_CMD_KEYED_EVENT, &head);
 	if (!msg)
 		return;
-	get_task_comm(comm, current);
 	err = kek ? put_attrs(msg, &kek->attrs) : 0;
 	event_send(msg, head, err ?:
 		   nla_put(msg, VAULTRING_A_ID, VAULTRING_ID_SIZE, blob->kek_id) ?:
 		   nla_put_u32(msg, VAULTRING_A_USE, blob->use) ?:
-		   nla_put_u32(msg, VAULTRING_A_UID_ASKING,
-			       from_kuid(&init_user_ns, current_fsuid())) ?:
-		   nla_put_u32(msg, VAULTRING_A_PID, task_tgid_nr(current)) ?:
-		   nla_put_string(msg, VAULTRING_A_COMM, comm) ?:
+		   put_asking(msg) ?:
 		   nla_put_u32(msg, VAULTRING_A_ERROR, error));
 }
 

@@ -148,8 +148,9 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 		goto err_free;
 	}
 	if (err) {
+		/* Reported where the task learns of it. */
 		NL_SET_ERR_MSG(extack, "the asking task may not have this KEK");
-		goto err_refused;
+		goto err_free;
 	}
 
 	/* Known to be in vain: spare the vault. */
@@ -248,12 +249,9 @@ struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
 	/* Not -ENOENT: that says that there was no such challenge. */
 	kek = error ? ERR_PTR(error == ENOENT ? -ENOKEY : -error) :
 	      unseal_finish(unseal, answer, len, extack);
-	if (!IS_ERR(kek)) {
+	if (!IS_ERR(kek))
 		vr_upcall_unsealed(kek);
-		vr_report_unseal(&kek->attrs, 0);
-	} else if (!error) {
-		vr_report_unseal(&unseal->env->attrs, PTR_ERR(kek));
-	}
+	vr_report_unseal(&unseal->env->attrs, PTR_ERR_OR_ZERO(kek));
 	trace_vr_unseal(&unseal->env->attrs, PTR_ERR_OR_ZERO(kek),
 			ktime_get_ns() - unseal->start);
 	/* One that got another KEK than it asked for has no use for it. */

@@ -14,13 +14,15 @@
 #include <linux/module.h>
 #include <linux/netlink.h>
 #include <linux/sched.h>
+#include <linux/suspend.h>
+#include <linux/user_namespace.h>
 #include <net/net_namespace.h>
 
 #include "trace.h"
 #include "vr.h"
 
 #define VR_REQUESTS_MAX		1024
-/* Of all users but root: one of them may have many uids in a namespace. */
+/* Of all users but root. */
 #define VR_REQUESTS_OTHERS	512
 /* Of one user other than root, so that he cannot take all of them. */
 #define VR_REQUESTS_PER_USER	32
@@ -40,6 +42,7 @@ struct vr_request {
 	unsigned long deadline;		/* jiffies */
 	struct vr_upcall_info info;
 	const struct cred *cred;	/* the waiter's */
+	kuid_t charged;			/* see charged_user() */
 	struct vr_kek *kek;		/* with a reference, once it is there */
 	int error;
 };
@@ -49,6 +52,7 @@ static LIST_HEAD(vr_requests);
 static unsigned int vr_requests_held;
 static u64 vr_request_last_id;
 static u32 vr_daemon_port;		/* 0: no daemon is attached */
+static bool vr_asleep;			/* vr_requests_lock */
 
 u32 vr_upcall_daemon(void)
 {
@@ -176,17 +180,32 @@ int vr_upcall_check(u64 request, const struct vr_attrs *attrs)
 	return err;
 }
 
-static bool requests_full(const struct cred *cred)
+/*
+ * Who has to answer for a task: in a user namespace, where he may have many
+ * uids, the user who made the outermost one, unless root did.
+ */
+static kuid_t charged_user(const struct cred *cred)
+{
+	const struct user_namespace *ns = cred->user_ns;
+
+	if (ns == &init_user_ns)
+		return cred->fsuid;
+	while (ns->parent != &init_user_ns)
+		ns = ns->parent;
+	return uid_eq(ns->owner, GLOBAL_ROOT_UID) ? cred->fsuid : ns->owner;
+}
+
+static bool requests_full(kuid_t user)
 {
 	unsigned int of_user = 0, of_others = 0;
 	struct vr_request *req;
 
 	lockdep_assert_held(&vr_requests_lock);
-	if (uid_eq(cred->fsuid, GLOBAL_ROOT_UID))
+	if (uid_eq(user, GLOBAL_ROOT_UID))
 		return vr_requests_held >= VR_REQUESTS_MAX;
 	list_for_each_entry(req, &vr_requests, list) {
-		of_user += uid_eq(req->cred->fsuid, cred->fsuid);
-		of_others += !uid_eq(req->cred->fsuid, GLOBAL_ROOT_UID);
+		of_user += uid_eq(req->charged, user);
+		of_others += !uid_eq(req->charged, GLOBAL_ROOT_UID);
 	}
 	return of_user >= VR_REQUESTS_PER_USER ||
 	       of_others >= VR_REQUESTS_OTHERS;
@@ -206,7 +225,7 @@ static int request_enter(struct vr_request *req)
 		err = 1;
 	} else if (!portid) {
 		err = -ENOKEY;
-	} else if (!requests_full(req->cred)) {
+	} else if (!vr_asleep && !requests_full(req->charged)) {
 		req->info.request = ++vr_request_last_id;
 		list_add_tail(&req->list, &vr_requests);
 		vr_requests_held++;
@@ -277,6 +296,7 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
 	long left;
 	int err;
 
+	req.charged = charged_user(req.cred);
 	get_task_comm(comm, current);
 	init_completion(&req.done);
 	/* Some ways into a key type hold no reference for us. */
@@ -300,12 +320,50 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
 	return err ? ERR_PTR(err) : req.kek;
 }
 
+/*
+ * A task that waits here cannot be frozen, and a daemon that is frozen does not
+ * answer: for the machine to sleep nobody may wait.  To hibernate it would write
+ * all memory to a disk, and the keys with it.
+ */
+static int vr_upcall_pm_event(struct notifier_block *nb, unsigned long event,
+			      void *data)
+{
+	bool sleeps = event == PM_SUSPEND_PREPARE ||
+		      event == PM_HIBERNATION_PREPARE;
+	struct vr_request *req;
+
+	if (event == PM_HIBERNATION_PREPARE && vr_kek_count()) {
+		pr_warn("no hibernation: it would write the keys of %u KEKs to a disk; revoke them first\n",
+			vr_kek_count());
+		return notifier_from_errno(-EPERM);
+	}
+	mutex_lock(&vr_requests_lock);
+	vr_asleep = sleeps;
+	list_for_each_entry(req, &vr_requests, list)
+		if (sleeps)
+			request_complete(req, NULL, -EAGAIN);
+	mutex_unlock(&vr_requests_lock);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block vr_upcall_pm_notifier = {
+	.notifier_call = vr_upcall_pm_event,
+};
+
 int vr_upcall_init(void)
 {
-	return netlink_register_notifier(&vr_upcall_notifier);
+	int err = register_pm_notifier(&vr_upcall_pm_notifier);
+
+	if (err)
+		return err;
+	err = netlink_register_notifier(&vr_upcall_notifier);
+	if (err)
+		unregister_pm_notifier(&vr_upcall_pm_notifier);
+	return err;
 }
 
 void vr_upcall_exit(void)
 {
+	unregister_pm_notifier(&vr_upcall_pm_notifier);
 	netlink_unregister_notifier(&vr_upcall_notifier);
 }

@@ -10,6 +10,8 @@
  *	    vr_events_lock (netlink_send.c)
  *	vr_unseals_lock (unseal.c)
  *	  vr_requests_lock (upcall.c)
+ *	vr_kek_hand_lock (kek_type.c), inside the keyring's own
+ *	vr_pins_lock (pins.c)
  *
  * None of them is held while a vault or the daemon is waited for.
  */
@@ -44,6 +46,7 @@
 				 BIT(VAULTRING_USE_FSCRYPT) | \
 				 BIT(VAULTRING_USE_HMAC))
 
+struct crypto_aead;
 struct crypto_alg;
 struct netlink_ext_ack;
 
@@ -70,12 +73,12 @@ struct vr_attrs {
  * memory goes after a grace period, so that a request may look at a KEK under
  * RCU alone.
  *
- * @key is valid while a reference on @users is held: each blob and each request
- * in flight takes one and fails if there is none to be had.  vr_kek_end() kills
- * @users, waits until they are gone and only then wipes @key and, under @lock,
- * the inner key of each of @lives.
+ * Each blob and each request in flight takes a reference on @users and fails if
+ * there is none to be had.  vr_kek_end() kills @users, waits until they are gone
+ * and only then wipes @key and, under @lock, the inner key of each of @lives.  A
+ * lease that ends with `keep` wipes @key, under @lock.
  *
- * @lock protects @lives, @live_count, @ending, @warn and @warned, changes of
+ * @lock protects @key, @lives, @live_count, @ending, @warn and @warned, changes of
  * @expires, @term and @state, and starting the timers.  @over is set by whoever
  * sees that the time is up, and holds for that term, whatever the clock says.
  */
@@ -218,6 +221,7 @@ unsigned int vr_kek_revoke(bool (*match)(const struct vr_kek *kek,
 					 const void *arg), const void *arg);
 int vr_kek_enter(struct vr_kek *kek);
 void vr_kek_leave(struct vr_kek *kek);
+int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead);
 unsigned int vr_kek_count(void);
 int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
@@ -318,7 +322,9 @@ int vr_upcall_init(void);
 void vr_upcall_exit(void);
 
 /* audit.c */
+int vr_audit_init(void);
 void vr_report_unseal(const struct vr_attrs *attrs, int result);
+void vr_report_request(const char *name, const u8 *id, int result);
 void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state);
 void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek,
 		     int result);
@@ -391,6 +397,8 @@ void vr_netlink_exit(void);
 /* netlink_get.c */
 int vr_netlink_pre_doit(const vr_genl_op_t *op, struct sk_buff *skb,
 			struct genl_info *info);
+void vr_netlink_post_doit(const vr_genl_op_t *op, struct sk_buff *skb,
+			  struct genl_info *info);
 int vr_netlink_need(struct genl_info *info, int type);
 int vr_netlink_get_nest(struct nlattr **tb, int max, const struct nlattr *nest,
 			const struct nla_policy *policy,
@@ -418,6 +426,7 @@ int vr_netlink_put_id(struct sk_buff *msg, const struct vr_kek *kek);
 void vr_netlink_kek_event(const struct vr_kek *kek,
 			  enum vaultring_kek_state state);
 void vr_netlink_refused_event(const struct vr_attrs *attrs, int error);
+void vr_netlink_request_event(const char *name, const u8 *id, int error);
 void vr_netlink_keyed_event(const struct vaultring_blob *blob,
 			    const struct vr_kek *kek, int error);
 void vr_events_switch(bool on);
