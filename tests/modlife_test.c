@@ -374,7 +374,7 @@ static int racer_requests(void)
 
 	if (key >= 0)
 		return keyctl_read(key, buf, sizeof(buf)) < 0 ? -errno : 0;
-	/* The keyring remembers a "no" for a minute. */
+	/* The keyring remembers a "no" for a second. */
 	keyctl_clear(KEY_SPEC_PROCESS_KEYRING);
 	return -ENOKEY;
 }

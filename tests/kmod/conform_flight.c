@@ -187,20 +187,23 @@ static bool rekeyed(struct subject *s)
 {
 	static const int errors[] = { -ENOKEY, 0 };
 	struct flight *f = kzalloc(sizeof(*f), GFP_KERNEL);
-	bool good = f && !start(s, f, BIT(0) | BIT(1), errors);
-	unsigned int i;
+	unsigned int i, failed = 0;
+	bool good;
 
-	for (i = 0; i < REKEYS && good; i++) {
-		good &= !rekey(s, !(i & 1));
+	if (!f || start(s, f, BIT(0) | BIT(1), errors)) {
+		kfree(f);
+		return false;
+	}
+	for (i = 0; i < REKEYS; i++) {
+		failed += !!rekey(s, !(i & 1));
 		usleep_range(2000, 4000);
 	}
-	if (good) {
-		stop(f);
-		good = !atomic_read(&f->wrong) && atomic_read(&f->good);
-		tap_note(&conform_tap, "%s: %u keys, %d right, %d ENOKEY, %d wrong",
-			 s->alg, REKEYS, atomic_read(&f->good),
-			 atomic_read(&f->refused), atomic_read(&f->wrong));
-	}
+	stop(f);
+	good = !failed && !atomic_read(&f->wrong) && atomic_read(&f->good);
+	tap_note(&conform_tap,
+		 "%s: %u keys, %u refused, %d right, %d ENOKEY, %d wrong", s->alg,
+		 REKEYS, failed, atomic_read(&f->good),
+		 atomic_read(&f->refused), atomic_read(&f->wrong));
 	kfree(f);
 	return good && !rekey(s, 0);
 }
