@@ -4,8 +4,8 @@
 
     wipe.py DUMP WHAT
 
-WHAT holds an envelope, the vault's private key and blobs for xts, gcm, hmac and
-once more xts, a line of base64 each.  Prints "NAME: COUNT" for the DEKs, the KEK, M and the
+WHAT holds an envelope, the vault's private key, blobs for xts, gcm, hmac and once
+more xts, and another envelope, a line of base64 each.  Prints "NAME: COUNT" for the DEKs, the KEK, M and the
 share's secret: how often a piece of 16 bytes of it is in DUMP.
 
 Of a key for HMAC the kernel keeps what SHA-256 makes of it: its state behind
@@ -82,16 +82,17 @@ def hmac_states(key):
 
 def secrets_of(what):
     with open(what, "rb") as f:
-        envelope, key, xts, gcm, mac, lone = (base64.b64decode(x)
-                                              for x in f.read().split())
-    envelope = oracle.Envelope.parse(envelope)
-    secrets = oracle.verify(
-        envelope, {1: serialization.load_pem_private_key(key, None)})
+        envelope, key, xts, gcm, mac, lone, ends = (
+            base64.b64decode(x) for x in f.read().split())
+    keys = {1: serialization.load_pem_private_key(key, None)}
+    secrets = oracle.verify(oracle.Envelope.parse(envelope), keys)
+    ended = oracle.verify(oracle.Envelope.parse(ends), keys)
     return {"DEK": oracle.open_blob(xts, secrets, "xts"),
             "GCM key": oracle.open_blob(gcm, secrets, "gcm"),
             "HMAC key": hmac_states(oracle.open_blob(mac, secrets, "hmac")),
             "lone DEK": oracle.open_blob(lone, secrets, "xts"),
             "KEK": secrets.kek,
+            "other KEK": ended.kek,
             "M": secrets.master, "share secret": secrets.shares[1]}
 
 

@@ -64,6 +64,7 @@ for kernel in "$@"; do
 	check "$kernel: a key for HMAC is in memory" is "HMAC key" -gt 0
 	check "$kernel: that of a transform is in memory" is "lone DEK" -gt 0
 	check "$kernel: its KEK is in memory" is KEK -gt 0
+	check "$kernel: another KEK is in memory" is "other KEK" -gt 0
 	check "$kernel: M is not, nor is" is M -eq 0
 	check "$kernel: the share's secret" is "share secret" -eq 0
 	check "$kernel: a guest is dumped after a revoke" dump "$kernel" revoked
@@ -72,5 +73,6 @@ for kernel in "$@"; do
 	check "$kernel: the key for HMAC is gone" is "HMAC key" -eq 0
 	check "$kernel: one went with a refused setkey" is "lone DEK" -eq 0
 	check "$kernel: the KEK is gone" is KEK -eq 0
+	check "$kernel: one went with its lease" is "other KEK" -eq 0
 done
 echo "1..$cases"
