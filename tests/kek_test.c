@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -333,6 +334,39 @@ TEST_F(kek, a_revoke_kills_open_transforms_for_good)
 	close(op);
 	close(fresh);
 	close(fd);
+}
+
+/* Begun under the key, and its last step comes after the revoke or before. */
+static int mac_over_revoke(struct _test_data_kek *self, int revoke, uint8_t *mac)
+{
+	int fd = alg_open_type("hash", "phmac(sha256)"), op, err;
+	uint8_t blob[VAULTRING_BLOB_SIZE];
+	char words[96];
+
+	snprintf(words, sizeof(words), "new kek=%s use=hmac bits=256",
+		 self->kek.name);
+	err = dek_new(words, KEY_SPEC_PROCESS_KEYRING, blob, NULL);
+	if (fd < 0 || err)
+		return fd < 0 ? fd : err;
+	err = alg_setkey(fd, blob, sizeof(blob));
+	op = alg_op(fd);
+	if (!err && send(op, iv, sizeof(iv), MSG_MORE) != sizeof(iv))
+		err = -errno;
+	if (!err && revoke)
+		err = kek_revoke(self->nl, &self->kek);
+	if (!err && recv(op, mac, 32, 0) != 32)
+		err = -errno;
+	close(op);
+	close(fd);
+	return err;
+}
+
+TEST_F(kek, a_mac_that_is_under_way_is_not_finished_after_a_revoke)
+{
+	uint8_t mac[32];
+
+	EXPECT_EQ(0, mac_over_revoke(self, 0, mac));
+	EXPECT_EQ(-EKEYREVOKED, mac_over_revoke(self, 1, mac));
 }
 
 TEST_F(kek, a_revoke_counts_the_transforms_that_it_killed)

@@ -45,12 +45,12 @@ static void lift_restriction(void)
 	globfree(&found);
 }
 
-int alg_open(const char *name)
+int alg_open_type(const char *type, const char *name)
 {
-	struct sockaddr_alg sa = { .salg_family = AF_ALG,
-				   .salg_type = "skcipher" };
+	struct sockaddr_alg sa = { .salg_family = AF_ALG };
 	int fd, err;
 
+	snprintf((char *)sa.salg_type, sizeof(sa.salg_type), "%s", type);
 	snprintf((char *)sa.salg_name, sizeof(sa.salg_name), "%s", name);
 	fd = socket(AF_ALG, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -62,6 +62,11 @@ int alg_open(const char *name)
 		return err;
 	}
 	return fd;
+}
+
+int alg_open(const char *name)
+{
+	return alg_open_type("skcipher", name);
 }
 
 int alg_reachable(const char *name)

@@ -118,7 +118,8 @@ struct mode {
 	int bits;
 };
 
-int alg_open(const char *name);
+int alg_open(const char *name);	/* an skcipher */
+int alg_open_type(const char *type, const char *name);
 /*
  * From 7.3 on AF_ALG gives out synchronous ciphers only, but for cbc(paes);
  * there the other modes are reached through dm-crypt, in sector_test.
