@@ -20,6 +20,8 @@
 
 #define TRACING "/sys/kernel/tracing/"
 #define WAIT_MS 10000
+#define STRANGER 3003
+#define OTHER_UID " uid=3004 "
 
 FIXTURE(events)
 {
@@ -209,6 +211,130 @@ TEST_F(events, a_transform_that_was_refused_its_key_is_told)
 	EXPECT_NE(NULL, strstr(record, "res=0")) TH_LOG("%s", record);
 }
 
+/*
+ * Refusals of a KEK as such, in the asker's context: he is named
+ */
+
+static int stranger_asks(void *name)
+{
+	return own_session() ?: request_key("vault-kek", name, "",
+					    KEY_SPEC_SESSION_KEYRING) < 0 ?
+				errno : 0;
+}
+
+static int stranger_keys(void *blob)
+{
+	return own_session() ?: -alg_try(alg_mode()->alg, blob,
+					 VAULTRING_BLOB_SIZE);
+}
+
+/* A record that has all of these. */
+static void expect_record(struct __test_metadata *_metadata, int audit,
+			  const char *op, const char *what, uint32_t uid,
+			  int error)
+{
+	char record[1024], want[128];
+
+	ASSERT_TRUE(audit_says(audit, op, record, sizeof(record)));
+	EXPECT_NE(NULL, strstr(record, what)) TH_LOG("%s", record);
+	snprintf(want, sizeof(want), " uid=%u ", uid);
+	EXPECT_NE(NULL, strstr(record, want)) TH_LOG("%s", record);
+	snprintf(want, sizeof(want), " errno=%d res=0", error);
+	EXPECT_NE(NULL, strstr(record, want)) TH_LOG("%s", record);
+}
+
+static void expect_event(struct __test_metadata *_metadata, int events, int cmd,
+			 const struct kek *kek, uint32_t uid, uint32_t error)
+{
+	struct nl_reply r;
+
+	ASSERT_TRUE(event_comes(events, cmd, kek, &r));
+	EXPECT_EQ(error, nl_u32(&r, VAULTRING_A_ERROR));
+	EXPECT_EQ(uid, nl_u32(&r, VAULTRING_A_UID_ASKING));
+	EXPECT_NE(NULL, r.attr[VAULTRING_A_COMM]);
+}
+
+TEST_F(events, a_stranger_who_asks_for_a_kek_is_told)
+{
+	char what[96];
+
+	ASSERT_EQ(EACCES, as_uid(STRANGER, stranger_asks, self->kek.name));
+	expect_event(_metadata, self->events, VAULTRING_CMD_REFUSED_EVENT,
+		     &self->kek, STRANGER, EACCES);
+	snprintf(what, sizeof(what), "kek=\"%s\"", self->kek.name);
+	expect_record(_metadata, self->audit, "op=request", what, STRANGER,
+		      EACCES);
+}
+
+TEST_F(events, a_stranger_who_has_a_blob_is_told)
+{
+	char what[40] = "id=";
+
+	hex_of(self->kek.id, sizeof(self->kek.id), what + 3);
+	ASSERT_EQ(EACCES, as_uid(STRANGER, stranger_keys, self->blob));
+	expect_event(_metadata, self->events, VAULTRING_CMD_REFUSED_EVENT,
+		     &self->kek, STRANGER, EACCES);
+	expect_event(_metadata, self->events, VAULTRING_CMD_KEYED_EVENT,
+		     &self->kek, STRANGER, EACCES);
+	expect_record(_metadata, self->audit, "op=request", what, STRANGER,
+		      EACCES);
+	expect_record(_metadata, self->audit, "op=setkey", what, STRANGER,
+		      EACCES);
+}
+
+TEST_F(events, who_comes_after_the_lease_is_told)
+{
+	struct kek_options o = { .lease = 2, .name = "t-late" };
+	uint8_t blob[VAULTRING_BLOB_SIZE];
+	char words[96];
+	struct kek kek;
+
+	ASSERT_EQ(0, kek_make(self->nl, &self->vault, &o, &kek));
+	snprintf(words, sizeof(words), "new kek=t-late use=%s bits=%d",
+		 alg_mode()->use, alg_mode()->bits);
+	ASSERT_EQ(0, dek_new(words, KEY_SPEC_PROCESS_KEYRING, blob, NULL));
+	ASSERT_TRUE(state_comes(self->events, &kek,
+				VAULTRING_KEK_STATE_EXPIRED));
+	ASSERT_EQ(EKEYEXPIRED, stranger_asks("t-late"));
+	expect_event(_metadata, self->events, VAULTRING_CMD_REFUSED_EVENT, &kek,
+		     getuid(), EKEYEXPIRED);
+	expect_record(_metadata, self->audit, "op=request", "kek=\"t-late\"",
+		      getuid(), EKEYEXPIRED);
+	ASSERT_EQ(EKEYEXPIRED, stranger_keys(blob));
+	expect_event(_metadata, self->events, VAULTRING_CMD_KEYED_EVENT, &kek,
+		     getuid(), EKEYEXPIRED);
+	expect_record(_metadata, self->audit, "op=setkey", " dek=", getuid(),
+		      EKEYEXPIRED);
+	kek_revoke(self->nl, &kek);
+}
+
+TEST_F(events, a_blob_for_another_use_is_told)
+{
+	uint8_t blob[VAULTRING_BLOB_SIZE];
+	char words[96];
+
+	snprintf(words, sizeof(words), "new kek=%s use=hmac", self->kek.name);
+	ASSERT_EQ(0, dek_new(words, KEY_SPEC_PROCESS_KEYRING, blob, NULL));
+	ASSERT_EQ(EOPNOTSUPP, stranger_keys(blob));
+	expect_event(_metadata, self->events, VAULTRING_CMD_KEYED_EVENT,
+		     &self->kek, getuid(), EOPNOTSUPP);
+	expect_record(_metadata, self->audit, "op=setkey", "use=hmac", getuid(),
+		      EOPNOTSUPP);
+}
+
+/* Lest they fill the log, and hide what others are refused. */
+TEST_F_TIMEOUT(events, one_users_refusals_hide_no_others, 60)
+{
+	int i;
+
+	for (i = 0; i < 60; i++)
+		ASSERT_EQ(EACCES, as_uid(STRANGER, stranger_asks,
+					 self->kek.name));
+	ASSERT_EQ(EACCES, as_uid(STRANGER + 1, stranger_asks, self->kek.name));
+	expect_record(_metadata, self->audit, OTHER_UID, "op=request",
+		      STRANGER + 1, EACCES);
+}
+
 static int join_events(void *arg)
 {
 	int fd = nl_open_events();
@@ -255,6 +381,8 @@ TEST_F(events, tracepoints_say_how_long_it_took)
 	ASSERT_EQ(0, write_file(TRACING "trace", ""));
 	ASSERT_EQ(0, write_file(TRACING "events/vaultring/enable", "1"));
 	EXPECT_EQ(0, alg_try(alg_mode()->alg, self->blob, sizeof(self->blob)));
+	EXPECT_EQ(0, run(NULL, 0, "systemctl start vaultringd"));
+	EXPECT_EQ(ENOKEY, stranger_asks("t-nowhere"));
 	EXPECT_EQ(0, kek_revoke(self->nl, &self->kek));
 	EXPECT_EQ(0, kek_unseal(self->nl, &self->vault, self->kek.envelope,
 				self->kek.envelope_len));
@@ -265,6 +393,8 @@ TEST_F(events, tracepoints_say_how_long_it_took)
 		len += n;
 	close(fd);
 	trace[len] = 0;
+	EXPECT_GT(ns_of(trace, "vr_upcall: kek=t-nowhere ", " result=-126 ns="),
+		  0) TH_LOG("%s", trace);
 	EXPECT_GT(ns_of(trace, "vr_setkey:", "ns="), 0) TH_LOG("%s", trace);
 	EXPECT_GT(ns_of(trace, "vr_end:", "wipe_ns="), 0) TH_LOG("%s", trace);
 	EXPECT_GT(ns_of(trace, "vr_unseal:", "ns="), 0) TH_LOG("%s", trace);

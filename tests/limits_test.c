@@ -3,12 +3,15 @@
  * What one user can use up: requests, keys, transforms.  The daemon learns who
  * it is.
  */
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "subjects_fixture.h"
 
 #define PER_USER 32		/* requests that may wait */
+#define SUBUID 200000		/* of uid 1 in a namespace, and those after it */
 
 /*
  * What the daemon is told
@@ -93,6 +96,132 @@ TEST_F_TIMEOUT(subjects, a_user_with_too_many_requests_holds_up_no_other, 90)
 		EXPECT_EQ(0, daemon_fail(daemon, &r[i], ENOENT));
 		EXPECT_EQ(ENOKEY, outcome(pid[i]));
 	}
+	close(daemon);
+}
+
+static int put(pid_t pid, const char *file, const char *text)
+{
+	char path[64];
+	ssize_t len = strlen(text);
+	int fd, good;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	good = write(fd, text, len) == len;
+	close(fd);
+	return good ? 0 : -1;
+}
+
+/* A user namespace that this user has made, with subordinate uids; an fd. */
+static int namespace_of(uint32_t uid)
+{
+	char map[64], path[64], c;
+	int ready[2], fd = -1;
+	pid_t pid;
+
+	if (pipe(ready))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		if (setresgid(uid, uid, uid) || setresuid(uid, uid, uid) ||
+		    unshare(CLONE_NEWUSER) || write(ready[1], "", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	close(ready[1]);
+	snprintf(map, sizeof(map), "0 %u 1\n1 %u 9\n", uid, SUBUID);
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+	if (pid > 0 && read(ready[0], &c, 1) == 1 && !put(pid, "uid_map", map) &&
+	    !put(pid, "gid_map", map))
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	close(ready[0]);
+	if (pid > 0 && !kill(pid, SIGKILL))
+		waitpid(pid, NULL, 0);
+	return fd;
+}
+
+struct inside {
+	int ns;
+	uint32_t uid;
+	int deeper;	/* in a namespace which that uid has made there */
+	char name[32];
+};
+
+static int ask_inside(void *arg)
+{
+	struct inside *in = arg;
+
+	if (setns(in->ns, CLONE_NEWUSER) ||
+	    setresgid(in->uid, in->uid, in->uid) ||
+	    setresuid(in->uid, in->uid, in->uid) ||
+	    (in->deeper && unshare(CLONE_NEWUSER)))
+		return 124;
+	return ask_with_a_name(in->name);
+}
+
+static pid_t start_inside(int ns, uint32_t uid, int deeper, int nth)
+{
+	struct inside in = { .ns = ns, .uid = uid, .deeper = deeper };
+
+	snprintf(in.name, sizeof(in.name), "t-inside-%d", nth);
+	return start_as(0, ask_inside, &in);
+}
+
+TEST_F_TIMEOUT(subjects, uids_of_a_namespace_count_as_the_user_who_made_it, 90)
+{
+	int daemon = daemon_attach(), ns = namespace_of(ALICE), i;
+	struct nl_reply r[PER_USER], other;
+	pid_t pid[PER_USER], bob;
+
+	ASSERT_GE(daemon, 0);
+	ASSERT_GE(ns, 0);
+	for (i = 0; i < PER_USER; i++) {
+		pid[i] = start_inside(ns, 1 + i % 3, 0, i);
+		ASSERT_EQ(0, daemon_next(daemon, &r[i], PATIENCE_MS));
+		EXPECT_EQ(SUBUID + i % 3, nl_u32(&r[i], VAULTRING_A_UID_ASKING));
+	}
+	EXPECT_EQ(EAGAIN, outcome(start_inside(ns, 1, 0, PER_USER)));
+	EXPECT_EQ(EAGAIN, outcome(start_inside(ns, 4, 0, PER_USER)));
+	EXPECT_EQ(EAGAIN, outcome(start_inside(ns, 5, 1, PER_USER)));
+	EXPECT_EQ(EAGAIN, outcome(ask_many(ALICE, 0)));
+	EXPECT_EQ(-EAGAIN, daemon_next(daemon, &other, 200));
+	bob = ask_many(BOB, 0);
+	ASSERT_EQ(0, daemon_next(daemon, &other, PATIENCE_MS));
+	EXPECT_EQ(0, daemon_fail(daemon, &other, ENOENT));
+	EXPECT_EQ(ENOKEY, outcome(bob));
+	for (i = 0; i < PER_USER; i++) {
+		EXPECT_EQ(0, daemon_fail(daemon, &r[i], ENOENT));
+		EXPECT_EQ(ENOKEY, outcome(pid[i]));
+	}
+	close(ns);
+	close(daemon);
+}
+
+/* As in a container of root's, whose users are not one user. */
+TEST_F_TIMEOUT(subjects, uids_of_a_namespace_of_roots_count_each_for_itself, 90)
+{
+	int daemon = daemon_attach(), ns = namespace_of(0), i;
+	struct nl_reply r[PER_USER], other;
+	pid_t pid[PER_USER], second;
+
+	ASSERT_GE(daemon, 0);
+	ASSERT_GE(ns, 0);
+	for (i = 0; i < PER_USER; i++) {
+		pid[i] = start_inside(ns, 1, 0, i);
+		ASSERT_EQ(0, daemon_next(daemon, &r[i], PATIENCE_MS));
+	}
+	EXPECT_EQ(EAGAIN, outcome(start_inside(ns, 1, 0, PER_USER)));
+	second = start_inside(ns, 2, 0, PER_USER);
+	ASSERT_EQ(0, daemon_next(daemon, &other, PATIENCE_MS));
+	EXPECT_EQ(0, daemon_fail(daemon, &other, ENOENT));
+	EXPECT_EQ(ENOKEY, outcome(second));
+	for (i = 0; i < PER_USER; i++) {
+		EXPECT_EQ(0, daemon_fail(daemon, &r[i], ENOENT));
+		EXPECT_EQ(ENOKEY, outcome(pid[i]));
+	}
+	close(ns);
 	close(daemon);
 }
 
