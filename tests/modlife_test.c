@@ -358,12 +358,29 @@ static int racer_keys(void)
 
 	keyctl_read(key, buf, sizeof(buf));
 	keyctl_describe(key, buf, sizeof(buf));
+	/* In its place there would be none: it is not to be replaced. */
+	keyctl_unlink(key, KEY_SPEC_PROCESS_KEYRING);
 	key = add_key("vault-dek", "race", "new kek=race use=xts", 20,
 		      KEY_SPEC_PROCESS_KEYRING);
 	if (key >= 0 && keyctl_read(key, buf, sizeof(buf)) !=
 	    VAULTRING_BLOB_SIZE)
 		errno = EKEYREVOKED;	/* it went in between */
 	return key < 0 ? -errno : 0;
+}
+
+/* For as long as there is the KEK: the module may go in the middle of one. */
+static int racer_updates(void)
+{
+	key_serial_t key = add_key("vault-dek", "updated", "new kek=race use=xts",
+				   20, KEY_SPEC_PROCESS_KEYRING);
+	int count = 0;
+
+	if (key < 0)
+		return -errno;
+	while (!keyctl_update(key, "rewrap kek=race", 15))
+		count++;
+	keyctl_unlink(key, KEY_SPEC_PROCESS_KEYRING);
+	return count ? 0 : -ENOKEY;
 }
 
 static int racer_requests(void)
@@ -418,6 +435,7 @@ static const struct {
 	{ "load", racer_load },
 	{ "unload", racer_unload },
 	{ "new vault-deks", racer_keys },
+	{ "vault-deks wrapped anew", racer_updates },
 	{ "requests of vault-keks", racer_requests },
 	{ "keyed transforms", racer_algorithms },
 	{ "KEKs made, dumps, attaching", racer_netlink },
