@@ -155,6 +155,17 @@ static void learn_expected(struct __test_metadata *_metadata,
 	close(op);
 }
 
+static void start_thread(pthread_t *thread, void *(*f)(void *), void *arg)
+{
+	int err = pthread_create(thread, NULL, f, arg);
+
+	if (!err)
+		return;
+	/* Others may wait for this one already. */
+	fprintf(stderr, "# no thread: %s\n", strerror(err));
+	_exit(KSFT_FAIL);
+}
+
 static void start_workers(struct _test_data_race *self, void *(*f)(void *))
 {
 	int i;
@@ -165,8 +176,7 @@ static void start_workers(struct _test_data_race *self, void *(*f)(void *))
 		self->workers[i].blob = self->blob;
 		self->workers[i].stop = &self->stop;
 		self->workers[i].revoked = &self->revoked;
-		pthread_create(&self->workers[i].thread, NULL, f,
-			       &self->workers[i]);
+		start_thread(&self->workers[i].thread, f, &self->workers[i]);
 	}
 }
 
@@ -263,8 +273,7 @@ TEST_F_TIMEOUT(race, who_comes_second_waits_until_all_is_wiped_too, 120)
 		for (i = 0; i < THREADS; i++) {
 			r[i] = (struct revoker){ .kek = &self->kek,
 						 .start = &start };
-			pthread_create(&r[i].thread, NULL, revoke_and_look,
-				       &r[i]);
+			start_thread(&r[i].thread, revoke_and_look, &r[i]);
 		}
 		for (i = 0; i < THREADS; i++) {
 			pthread_join(r[i].thread, NULL);

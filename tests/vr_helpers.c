@@ -293,21 +293,30 @@ int oracle_dek(const struct soft_vault *v, const struct kek *kek,
 	return len;
 }
 
-int run(char *out, size_t size, const char *format, ...)
+/* Whether this task's allocations may fail, which is so in faults_test. */
+static int make_it_fail(int on)
 {
-	char command[1024], rest[512];
-	size_t got = 0;
-	va_list args;
-	int n, status;
-	FILE *f;
+	int fd = open("/proc/self/make-it-fail", O_RDWR | O_CLOEXEC);
+	char was = '0';
 
-	va_start(args, format);
-	n = vsnprintf(command, sizeof(command), format, args);
-	va_end(args);
-	if (n < 0 || (size_t)n + 6 > sizeof(command))
-		return -1;
-	strcat(command, " 2>&1");
-	f = popen(command, "re");
+	/* To open it may fail, too. */
+	while (fd < 0 && (errno == ENOMEM || errno == ENFILE))
+		fd = open("/proc/self/make-it-fail", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, &was, 1) != 1 || pwrite(fd, on ? "1" : "0", 1, 0) != 1)
+		was = '0';
+	close(fd);
+	return was == '1';
+}
+
+static int run_command(char *out, size_t size, const char *command)
+{
+	FILE *f = popen(command, "re");
+	char rest[512];
+	size_t got = 0;
+	int status;
+
 	if (!f)
 		return -1;
 	if (size)
@@ -318,6 +327,26 @@ int run(char *out, size_t size, const char *format, ...)
 		;
 	status = pclose(f);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+/* A shell whose allocations fail would not get far: what is run is spared. */
+int run(char *out, size_t size, const char *format, ...)
+{
+	char command[1024];
+	int n, failing, status;
+	va_list args;
+
+	va_start(args, format);
+	n = vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	if (n < 0 || (size_t)n + 6 > sizeof(command))
+		return -1;
+	strcat(command, " 2>&1");
+	failing = make_it_fail(0);
+	status = run_command(out, size, command);
+	if (failing)
+		make_it_fail(1);
+	return status;
 }
 
 int as_uid(uid_t uid, int (*f)(void *), void *arg)
