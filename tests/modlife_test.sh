@@ -239,6 +239,14 @@ clash()
 		rm "$WORK/clash"
 }
 
+# Older kernels do not compare the names of two drivers that are registered.
+refuses_twins()
+{
+	case $(uname -r) in
+	6.1.*) return 1 ;;
+	esac
+}
+
 many()
 {
 	"$HERE/modlife_test" "$@"
@@ -272,12 +280,18 @@ ok "another of its key type vault-kek is refused" clash "key type vault-kek" \
 	vaultring=vaultrinx
 ok "another of its key type vault-dek is refused" clash "key type vault-dek" \
 	vaultring=vaultrinx vault-kek=vault-kex
-ok "another of its algorithms is refused" clash "transforms" \
-	$OTHER_NAMES
-ok "another of one of them is refused, and the others go" clash "transforms" \
-	$OTHER_NAMES xts-paes-vaultring=xts-paes-vaultrinx
-ok "another of its last algorithm is refused" clash "key wrap" $OTHER_NAMES \
-	$OTHER_ALGORITHMS
+if refuses_twins; then
+	ok "another of its algorithms is refused" clash "transforms" \
+		$OTHER_NAMES
+	ok "another of one of them is refused, and the others go" \
+		clash "transforms" $OTHER_NAMES \
+		xts-paes-vaultring=xts-paes-vaultrinx
+	ok "another of its last algorithm is refused" clash "key wrap" \
+		$OTHER_NAMES $OTHER_ALGORITHMS
+else
+	skip "another of its algorithms is refused" \
+		"this kernel takes two of one driver's name"
+fi
 # Its workers would do nothing but look at each of so many events.
 systemctl stop vaultringd 'systemd-udevd*'
 ok "it unloads for what comes now" unload
