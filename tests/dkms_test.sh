@@ -79,6 +79,7 @@ unloads()
 
 works()
 {
+	rm -f $BLOB
 	vaultring dek new --kek $KEK --use xts -o $BLOB && opens
 }
 
