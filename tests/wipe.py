@@ -4,8 +4,8 @@
 
     wipe.py DUMP WHAT
 
-WHAT holds an envelope, the vault's private key, blobs for xts, gcm, hmac and once
-more xts, and another envelope, a line of base64 each.  Prints "NAME: COUNT" for the DEKs, the KEK, M and the
+WHAT holds an envelope, the vault's private key, blobs for xts, gcm, hmac and cbc,
+and another envelope, a line of base64 each.  Prints "NAME: COUNT" for the DEKs, the KEK, M and the
 share's secret: how often a piece of 16 bytes of it is in DUMP.
 
 Of a key for HMAC the kernel keeps what SHA-256 makes of it: its state behind
@@ -90,7 +90,7 @@ def secrets_of(what):
     return {"DEK": oracle.open_blob(xts, secrets, "xts"),
             "GCM key": oracle.open_blob(gcm, secrets, "gcm"),
             "HMAC key": hmac_states(oracle.open_blob(mac, secrets, "hmac")),
-            "lone DEK": oracle.open_blob(lone, secrets, "xts"),
+            "lone DEK": oracle.open_blob(lone, secrets, "cbc"),
             "KEK": secrets.kek,
             "other KEK": ended.kek,
             "M": secrets.master, "share secret": secrets.shares[1]}
