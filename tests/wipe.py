@@ -4,9 +4,10 @@
 
     wipe.py DUMP WHAT
 
-WHAT holds an envelope, the vault's private key, blobs for xts, gcm, hmac and cbc,
-and another envelope, a line of base64 each.  Prints "NAME: COUNT" for the DEKs, the KEK, M and the
-share's secret: how often a piece of 16 bytes of it is in DUMP.
+WHAT holds an envelope, the vault's private key, blobs for xts, gcm, hmac and
+cbc, and another envelope, a line of base64 each.  Prints "NAME: COUNT" for the
+DEKs, the KEKs, M and the share's secret: how often a piece of 16 bytes of it is
+in DUMP.
 
 Of a key for HMAC the kernel keeps what SHA-256 makes of it: its state behind
 the block of the inner and of the outer hash.
