@@ -51,6 +51,12 @@ static struct audit_buffer *record_start(const char *op)
 	return record_start_gfp(op, GFP_ATOMIC);
 }
 
+/* Of what any user can cause: he waits for the backlog himself. */
+static struct audit_buffer *record_start_waiting(const char *op)
+{
+	return record_start_gfp(op, by_root() ? GFP_ATOMIC : GFP_NOIO);
+}
+
 /* A KEK's name has no character that would need escaping. */
 static void record_attrs(struct audit_buffer *ab, const struct vr_attrs *attrs)
 {
@@ -97,17 +103,14 @@ void vr_report_unseal(const struct vr_attrs *attrs, int result)
 		vr_netlink_refused_event(attrs, -result);
 }
 
-/*
- * The calling task was refused a KEK, which it asked for by name or by @id.
- * It waits for the audit backlog itself.
- */
+/* The calling task was refused a KEK, which it asked for by name or by @id. */
 void vr_report_request(const char *name, const u8 *id, int result)
 {
 	struct audit_buffer *ab;
 
 	if (!refusal_told())
 		return;
-	ab = record_start_gfp("request", by_root() ? GFP_ATOMIC : GFP_NOIO);
+	ab = record_start_waiting("request");
 	if (ab) {
 		audit_log_format(ab, " kek=\"%s\"", name ?: "-");
 		if (!name)
@@ -134,8 +137,8 @@ void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state)
 /*
  * A transform keyed with that blob, or refused; no @kek: none was to be had.
  *
- * Any user can cause one, as often as he likes: he waits for the backlog
- * himself, and of his refusals only some are told.
+ * Any user can cause one, as often as he likes: of his refusals only some are
+ * told.
  */
 void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek,
 		     int result)
@@ -144,7 +147,7 @@ void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek
 
 	if (result && !refusal_told())
 		return;
-	ab = record_start_gfp("setkey", by_root() ? GFP_ATOMIC : GFP_NOIO);
+	ab = record_start_waiting("setkey");
 	if (ab) {
 		record_attrs(ab, kek ? &kek->attrs : NULL);
 		audit_log_format(ab, " id=%*phN use=%s dek=%*phN",

@@ -339,8 +339,8 @@ static int vr_upcall_pm_event(struct notifier_block *nb, unsigned long event,
 	}
 	mutex_lock(&vr_requests_lock);
 	vr_asleep = sleeps;
-	list_for_each_entry(req, &vr_requests, list)
-		if (sleeps)
+	if (sleeps)
+		list_for_each_entry(req, &vr_requests, list)
 			request_complete(req, NULL, -EAGAIN);
 	mutex_unlock(&vr_requests_lock);
 	return NOTIFY_DONE;
