@@ -3,7 +3,6 @@
  * How long a KEK may be used, and for what: lease, renewal, uses.
  */
 #include <endian.h>
-#include <sys/wait.h>
 
 #include "lease_fixture.h"
 
@@ -196,15 +195,6 @@ static pid_t setkey_in_child(const uint8_t *blob)
 		return pid;
 	keyctl_join_session_keyring(NULL);
 	_exit(-setkey(blob));
-}
-
-static int outcome(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
 }
 
 TEST_F_TIMEOUT(lease, who_waits_for_a_renewal_gets_it_or_learns_why_not, 60)

@@ -63,6 +63,17 @@ static pid_t ask_many(uint32_t uid, int nth)
 	return start_as(uid, ask_with_a_name, name);
 }
 
+static void refuse_all(struct __test_metadata *_metadata, int daemon,
+		       const struct nl_reply *requests, const pid_t *asking)
+{
+	int i;
+
+	for (i = 0; i < PER_USER; i++) {
+		EXPECT_EQ(0, daemon_fail(daemon, &requests[i], ENOENT));
+		EXPECT_EQ(ENOKEY, outcome(asking[i]));
+	}
+}
+
 TEST_F_TIMEOUT(subjects, a_user_with_too_many_requests_holds_up_no_other, 90)
 {
 	struct nl_reply r[PER_USER], other;
@@ -92,10 +103,7 @@ TEST_F_TIMEOUT(subjects, a_user_with_too_many_requests_holds_up_no_other, 90)
 	EXPECT_EQ(ENOKEY, outcome(pid[0]));
 	pid[0] = ask_many(ALICE, PER_USER + 1);
 	ASSERT_EQ(0, daemon_next(daemon, &r[0], PATIENCE_MS));
-	for (i = 0; i < PER_USER; i++) {
-		EXPECT_EQ(0, daemon_fail(daemon, &r[i], ENOENT));
-		EXPECT_EQ(ENOKEY, outcome(pid[i]));
-	}
+	refuse_all(_metadata, daemon, r, pid);
 	close(daemon);
 }
 
@@ -191,10 +199,7 @@ TEST_F_TIMEOUT(subjects, uids_of_a_namespace_count_as_the_user_who_made_it, 90)
 	ASSERT_EQ(0, daemon_next(daemon, &other, PATIENCE_MS));
 	EXPECT_EQ(0, daemon_fail(daemon, &other, ENOENT));
 	EXPECT_EQ(ENOKEY, outcome(bob));
-	for (i = 0; i < PER_USER; i++) {
-		EXPECT_EQ(0, daemon_fail(daemon, &r[i], ENOENT));
-		EXPECT_EQ(ENOKEY, outcome(pid[i]));
-	}
+	refuse_all(_metadata, daemon, r, pid);
 	close(ns);
 	close(daemon);
 }
@@ -217,10 +222,7 @@ TEST_F_TIMEOUT(subjects, uids_of_a_namespace_of_roots_count_each_for_itself, 90)
 	ASSERT_EQ(0, daemon_next(daemon, &other, PATIENCE_MS));
 	EXPECT_EQ(0, daemon_fail(daemon, &other, ENOENT));
 	EXPECT_EQ(ENOKEY, outcome(second));
-	for (i = 0; i < PER_USER; i++) {
-		EXPECT_EQ(0, daemon_fail(daemon, &r[i], ENOENT));
-		EXPECT_EQ(ENOKEY, outcome(pid[i]));
-	}
+	refuse_all(_metadata, daemon, r, pid);
 	close(ns);
 	close(daemon);
 }

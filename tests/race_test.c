@@ -368,26 +368,6 @@ static int activations(struct _test_data_daemon *self, int ms)
 	return count;
 }
 
-static pid_t ask_in_child(const char *name)
-{
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	keyctl_join_session_keyring(NULL);
-	_exit(request_key("vault-kek", name, "", KEY_SPEC_PROCESS_KEYRING) < 0 ?
-	      errno : 0);
-}
-
-static int outcome(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
-}
-
 TEST_F_TIMEOUT(daemon, fifty_that_ask_at_once_cause_one_unseal, 90)
 {
 	pid_t asking[ASKING];

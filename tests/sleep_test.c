@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +16,11 @@
 
 #define SNAPSHOT "/dev/snapshot"
 #define PATIENCE_MS 20000
+
+__attribute__((constructor)) static void prepare(void)
+{
+	without_daemon();
+}
 
 FIXTURE(sleep)
 {
@@ -33,7 +37,6 @@ FIXTURE_SETUP(sleep)
 	ASSERT_EQ(0, own_session());
 	ASSERT_EQ(0, soft_vault_make(&self->vault));
 	ASSERT_EQ(0, pins_set(self->nl, &self->vault, NULL, NULL));
-	ASSERT_EQ(0, run(NULL, 0, "systemctl stop vaultringd"));
 	self->daemon = daemon_attach();
 	ASSERT_GE(self->daemon, 0);
 }
@@ -44,27 +47,6 @@ FIXTURE_TEARDOWN(sleep)
 	pins_set(self->nl, NULL, NULL, NULL);
 	soft_vault_free(&self->vault);
 	close(self->nl);
-	run(NULL, 0, "systemctl start vaultringd");
-}
-
-static pid_t ask(const char *name)
-{
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	keyctl_join_session_keyring(NULL);
-	_exit(request_key("vault-kek", name, "", KEY_SPEC_PROCESS_KEYRING) < 0 ?
-	      errno : 0);
-}
-
-static int outcome(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
 }
 
 TEST_F(sleep, who_waits_for_a_vault_waits_no_more)
@@ -74,7 +56,7 @@ TEST_F(sleep, who_waits_for_a_vault_waits_no_more)
 	int snapshot;
 	pid_t pid;
 
-	pid = ask("t-before");
+	pid = ask_in_child("t-before");
 	ASSERT_EQ(0, daemon_next(self->daemon, &r, PATIENCE_MS));
 	snapshot = open(SNAPSHOT, O_RDONLY | O_CLOEXEC);
 	ASSERT_GE(snapshot, 0);
@@ -82,11 +64,11 @@ TEST_F(sleep, who_waits_for_a_vault_waits_no_more)
 	/* Not because its time was up. */
 	EXPECT_LT(time(NULL) - start, 10);
 
-	EXPECT_EQ(EAGAIN, outcome(ask("t-meanwhile")));
+	EXPECT_EQ(EAGAIN, outcome(ask_in_child("t-meanwhile")));
 	EXPECT_EQ(-EAGAIN, daemon_next(self->daemon, &r, 200));
 
 	close(snapshot);
-	pid = ask("t-after");
+	pid = ask_in_child("t-after");
 	ASSERT_EQ(0, daemon_next(self->daemon, &r, PATIENCE_MS));
 	EXPECT_STREQ("t-after", r.attr[VAULTRING_A_NAME]);
 	EXPECT_EQ(0, daemon_fail(self->daemon, &r, ENOENT));

@@ -150,13 +150,4 @@ static inline pid_t start_as(uint32_t uid, int (*f)(void *), void *arg)
 	_exit(f(arg));
 }
 
-static inline int outcome(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
-}
-
 #endif /* SUBJECTS_FIXTURE_H */

@@ -349,10 +349,29 @@ int run(char *out, size_t size, const char *format, ...)
 	return status;
 }
 
+int outcome(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+pid_t ask_in_child(const char *name)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	keyctl_join_session_keyring(NULL);
+	_exit(request_key("vault-kek", name, "", KEY_SPEC_PROCESS_KEYRING) < 0 ?
+	      errno : 0);
+}
+
 int as_uid(uid_t uid, int (*f)(void *), void *arg)
 {
 	pid_t pid = fork();
-	int status;
 
 	if (pid < 0)
 		return -1;
@@ -362,9 +381,7 @@ int as_uid(uid_t uid, int (*f)(void *), void *arg)
 			_exit(126);
 		_exit(f(arg));
 	}
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+	return outcome(pid);
 }
 
 int as_nobody(int (*f)(void *), void *arg)

@@ -152,6 +152,10 @@ int run(char *out, size_t size, const char *format, ...)
 /* Runs f in a child without privileges; returns f's result, 0..127. */
 int as_nobody(int (*f)(void *), void *arg);
 int as_uid(uid_t uid, int (*f)(void *), void *arg);
+/* A child's exit status; -1 if a signal ended it. */
+int outcome(pid_t pid);
+/* A child that asks for the KEK of that name; its outcome is 0 or an errno. */
+pid_t ask_in_child(const char *name);
 /* Stops vaultringd until this process, not a child of it, exits. */
 void without_daemon(void);
 int daemon_call(const char *json, char *reply, size_t size);
