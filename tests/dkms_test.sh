@@ -83,9 +83,10 @@ works()
 	vaultring dek new --kek $KEK --use xts -o $BLOB && opens
 }
 
-# The kernel takes a blob only if it opens.
+# The kernel takes a blob only if it opens, and no other in the place of one.
 opens()
 {
+	keyctl unlink %vault-dek:dkms @u
 	keyctl padd vault-dek dkms @u < $BLOB &&
 		vaultring doctor --json | tr -d ' \n' |
 		grep -F '"check":"module","state":"ok"'
