@@ -163,7 +163,10 @@ int vr_audit_init(void)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(vr_refusals); i++)
+	for (i = 0; i < ARRAY_SIZE(vr_refusals); i++) {
 		ratelimit_state_init(&vr_refusals[i], 5 * HZ, VR_REFUSALS_TOLD);
+		/* How many it left out is not for any user to log. */
+		ratelimit_set_flags(&vr_refusals[i], RATELIMIT_MSG_ON_RELEASE);
+	}
 	return 0;
 }

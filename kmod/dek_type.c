@@ -21,6 +21,7 @@
 #include <linux/keyctl.h>
 #include <linux/module.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <uapi/linux/fscrypt.h>
@@ -237,13 +238,17 @@ static int dek_load(const struct vr_dek_args *args, const void *data,
 	const struct vaultring_blob *blob = vr_blob_check(data, len);
 	struct vr_kek *kek = NULL;
 	struct vr_secret dek;
+	unsigned int noio;
 	int err;
 
 	if (IS_ERR(blob))
 		return PTR_ERR(blob);
+	/* A revoke waits for us, and a disk may wait for the revoke. */
+	noio = memalloc_noio_save();
 	err = vr_blob_unlock(blob, &dek, &kek) ?:
 	      maybe_provision(args, blob->use, &dek);
 	vr_blob_lock(&dek, kek);
+	memalloc_noio_restore(noio);
 	if (!err)
 		memcpy(out, blob, sizeof(*out));
 	return err;

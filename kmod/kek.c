@@ -31,6 +31,7 @@ static DEFINE_XARRAY_ALLOC1(vr_keks_by_serial);
 static DEFINE_MUTEX(vr_keks_lock);
 static u32 vr_kek_last_serial;		/* vr_keks_lock */
 static unsigned int vr_keks_held;	/* vr_keks_lock */
+static bool vr_keks_shut;		/* vr_keks_lock */
 static struct kmem_cache *vr_kek_cache;
 struct workqueue_struct *vr_wq;
 
@@ -176,6 +177,35 @@ unsigned int vr_kek_count(void)
 	return READ_ONCE(vr_keks_held);
 }
 
+/* Let no KEK in from now on; false if one is held, and then nothing changes. */
+bool vr_keks_shut_if_none(void)
+{
+	bool none;
+
+	mutex_lock(&vr_keks_lock);
+	none = !vr_keks_held;
+	if (none)
+		WRITE_ONCE(vr_keks_shut, true);
+	mutex_unlock(&vr_keks_lock);
+	return none;
+}
+
+void vr_keks_open(void)
+{
+	mutex_lock(&vr_keks_lock);
+	WRITE_ONCE(vr_keks_shut, false);
+	mutex_unlock(&vr_keks_lock);
+}
+
+/* -EAGAIN while no KEK may come. */
+int vr_keks_check_open(struct netlink_ext_ack *extack)
+{
+	if (!READ_ONCE(vr_keks_shut))
+		return 0;
+	NL_SET_ERR_MSG(extack, "the machine is about to hibernate; try again");
+	return -EAGAIN;
+}
+
 /* Another KEK under this name and version, or too many under the name? */
 static bool kek_name_taken(const struct vr_kek *kek)
 {
@@ -226,6 +256,9 @@ static int kek_insert(struct vr_kek *kek, struct netlink_ext_ack *extack)
 	int err;
 
 	lockdep_assert_held(&vr_keks_lock);
+	err = vr_keks_check_open(extack);
+	if (err)
+		return err;
 	if (vr_keks_held >= VR_KEKS_MAX) {
 		NL_SET_ERR_MSG(extack, "65536 KEKs are held; revoke some first");
 		return -ENOSPC;
@@ -241,7 +274,7 @@ static int kek_insert(struct vr_kek *kek, struct netlink_ext_ack *extack)
 	if (err)
 		goto err_remove_name;
 	refcount_inc(&kek->refs);
-	vr_keks_held++;
+	WRITE_ONCE(vr_keks_held, vr_keks_held + 1);
 	return 0;
 
 err_remove_name:
@@ -257,7 +290,7 @@ static void kek_remove(struct vr_kek *kek)
 	rhashtable_remove_fast(&vr_keks_by_id, &kek->by_id, vr_id_params);
 	rhltable_remove(&vr_keks_by_name, &kek->by_name, vr_name_params);
 	xa_erase(&vr_keks_by_serial, kek->serial);
-	vr_keks_held--;
+	WRITE_ONCE(vr_keks_held, vr_keks_held - 1);
 	mutex_unlock(&vr_keks_lock);
 }
 
@@ -298,8 +331,12 @@ struct vr_kek *vr_kek_register(struct vr_kek *kek,
 
 	if (old) {
 		err = kek_renew(old, kek, extack);
+		/* Not held itself: it goes now, not when RCU gets to it. */
+		memzero_explicit(kek->key, sizeof(kek->key));
 		vr_kek_put(kek);
 		kek = old;
+	} else if (err) {
+		memzero_explicit(kek->key, sizeof(kek->key));
 	}
 	if (err) {
 		vr_kek_put(kek);
@@ -410,7 +447,8 @@ unsigned int vr_kek_revoke(bool (*match)(const struct vr_kek *kek, const void *a
 
 int vr_kek_enter(struct vr_kek *kek)
 {
-	if (likely(percpu_ref_tryget_live(&kek->users)))
+	/* It looks twice without a mark; dead is dead with either look. */
+	if (likely(data_race(percpu_ref_tryget_live(&kek->users))))
 		return 0;
 	return vr_kek_gone(kek);
 }
@@ -447,7 +485,7 @@ int vr_live_attach(struct vr_live *live, struct vr_kek *kek)
 	if (!err) {
 		refcount_inc(&kek->refs);
 		list_add(&live->list, &kek->lives);
-		kek->live_count++;
+		WRITE_ONCE(kek->live_count, kek->live_count + 1);
 		rcu_assign_pointer(live->kek, kek);
 	}
 	mutex_unlock(&kek->lock);
@@ -465,7 +503,7 @@ void vr_live_detach(struct vr_live *live)
 	live->wipe(live);
 	RCU_INIT_POINTER(live->kek, NULL);
 	list_del(&live->list);
-	kek->live_count--;
+	WRITE_ONCE(kek->live_count, kek->live_count - 1);
 	mutex_unlock(&kek->lock);
 	vr_kek_put(kek);
 }

@@ -294,7 +294,8 @@ static bool ring_has(struct key *ring, const struct vr_kek *kek,
 			     true);
 	if (IS_ERR(ref))
 		return false;
-	found = key_ref_to_ptr(ref)->payload.data[0] == kek;
+	/* It may be one that is being made. */
+	found = rcu_access_pointer(key_ref_to_ptr(ref)->payload.rcu_data0) == kek;
 	key_ref_put(ref);
 	return found;
 }

@@ -183,7 +183,8 @@ struct vr_kek *vr_keyed_enter(struct vr_keyed *keyed)
 	struct vr_kek *kek;
 	int err = -ENOKEY;
 
-	if (!percpu_ref_tryget_live(&keyed->busy))
+	/* It looks twice without a mark; dead is dead with either look. */
+	if (!data_race(percpu_ref_tryget_live(&keyed->busy)))
 		return ERR_PTR(-ENOKEY);
 	/* Pairs with smp_wmb() in keyed_rekey(): what setkey() wrote. */
 	smp_rmb();

@@ -67,7 +67,8 @@ static bool lease_early(const struct vr_kek *kek)
 /* 0 while nothing ended the KEK for good, otherwise what did. */
 int vr_kek_gone(struct vr_kek *kek)
 {
-	if (likely(!percpu_ref_is_dying(&kek->users)))
+	/* Its end is seen now or next time; what is wiped has waited for users. */
+	if (likely(!data_race(percpu_ref_is_dying(&kek->users))))
 		return 0;
 	return READ_ONCE(kek->state) == VAULTRING_KEK_STATE_EXPIRED ?
 	       -EKEYEXPIRED : -EKEYREVOKED;

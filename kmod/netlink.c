@@ -229,10 +229,9 @@ err_free:
 	return err;
 }
 
-static int unseal_answer(struct genl_info *info, const struct nlattr *share,
-			 struct nlattr **answer)
+static int unseal_answer(struct genl_info *info, const struct nlattr *share)
 {
-	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1];
+	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1], *answer;
 	u32 error = vr_netlink_get_u32(info, VAULTRING_A_ERROR, 0);
 	struct sk_buff *msg;
 	struct vr_kek *kek;
@@ -243,8 +242,8 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share,
 				  vaultring_share_nl_policy, info);
 	if (err)
 		return err;
-	*answer = tb[VAULTRING_A_SHARE_ANSWER];
-	if (!tb[VAULTRING_A_SHARE_INDEX] || !*answer == !error ||
+	answer = tb[VAULTRING_A_SHARE_ANSWER];
+	if (!tb[VAULTRING_A_SHARE_INDEX] || !answer == !error ||
 	    error > MAX_ERRNO) {
 		NL_SET_ERR_MSG(info->extack, "give the share's index and an answer or an error");
 		return -EINVAL;
@@ -255,8 +254,8 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share,
 		return -ENOMEM;
 	kek = vr_unseal_answer(nla_get_u64(info->attrs[VAULTRING_A_UNSEAL]),
 			       nla_get_u32(tb[VAULTRING_A_SHARE_INDEX]),
-			       *answer ? nla_data(*answer) : NULL,
-			       *answer ? nla_len(*answer) : 0, error,
+			       answer ? nla_data(answer) : NULL,
+			       answer ? nla_len(answer) : 0, error,
 			       info->extack);
 	if (IS_ERR(kek)) {
 		nlmsg_free(msg);
@@ -272,15 +271,11 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share,
 
 int vaultring_nl_unseal_answer_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct nlattr *answer = NULL;
-	int err;
+	int err = vr_netlink_need(info, VAULTRING_A_UNSEAL) ?:
+		  vr_netlink_need(info, VAULTRING_A_SHARE) ?:
+		  unseal_answer(info, info->attrs[VAULTRING_A_SHARE]);
 
-	err = vr_netlink_need(info, VAULTRING_A_UNSEAL) ?:
-	      vr_netlink_need(info, VAULTRING_A_SHARE) ?:
-	      unseal_answer(info, info->attrs[VAULTRING_A_SHARE], &answer);
-	/* The skb outlives us and what a vault says is nobody's business. */
-	if (answer)
-		memzero_explicit(nla_data(answer), nla_len(answer));
+	vr_netlink_wipe(info);
 	return err;
 }
 

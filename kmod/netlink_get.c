@@ -41,6 +41,13 @@ static int check_repeats(const struct nlattr *head, int len, bool nested,
 	return 0;
 }
 
+/* The skb outlives us, and what a vault says is nobody's business. */
+void vr_netlink_wipe(struct genl_info *info)
+{
+	memzero_explicit(nlmsg_attrdata(info->nlhdr, GENL_HDRLEN),
+			 nlmsg_attrlen(info->nlhdr, GENL_HDRLEN));
+}
+
 /* Before each operation: nothing may be said twice. */
 int vr_netlink_pre_doit(const vr_genl_op_t *op, struct sk_buff *skb,
 			struct genl_info *info)
@@ -52,6 +59,8 @@ int vr_netlink_pre_doit(const vr_genl_op_t *op, struct sk_buff *skb,
 	/* What is asked for may be the key of the disk that memory waits for. */
 	if (!err)
 		info->user_ptr[0] = (void *)(uintptr_t)memalloc_noio_save();
+	else
+		vr_netlink_wipe(info);
 	return err;
 }
 

@@ -48,7 +48,7 @@ static void unseal_take_off(struct vr_unseal *unseal)
 {
 	lockdep_assert_held(&vr_unseals_lock);
 	list_del(&unseal->list);
-	vr_unseals_held--;
+	WRITE_ONCE(vr_unseals_held, vr_unseals_held - 1);
 }
 
 /* Drop what is past its deadline and look again at the next one. */
@@ -77,9 +77,12 @@ static int unseal_enter(struct vr_unseal *unseal, u32 deadline_ms, u64 *id,
 			struct netlink_ext_ack *extack)
 {
 	unsigned long delay = msecs_to_jiffies(deadline_ms) + 1;
-	int err = 0;
+	int err;
 
 	mutex_lock(&vr_unseals_lock);
+	err = vr_keks_check_open(extack);
+	if (err)
+		goto out;
 	if (vr_unseals_held >= VR_UNSEALS_MAX) {
 		NL_SET_ERR_MSG(extack, "too many unseals are under way; try again");
 		err = -EAGAIN;
@@ -87,9 +90,10 @@ static int unseal_enter(struct vr_unseal *unseal, u32 deadline_ms, u64 *id,
 		*id = unseal->id = ++vr_unseal_last_id;
 		unseal->deadline = jiffies + delay;
 		list_add_tail(&unseal->list, &vr_unseals);
-		vr_unseals_held++;
+		WRITE_ONCE(vr_unseals_held, vr_unseals_held + 1);
 		mod_delayed_work(vr_wq, &vr_unseal_reaper, 0);
 	}
+out:
 	mutex_unlock(&vr_unseals_lock);
 	return err;
 }
@@ -267,11 +271,21 @@ unsigned int vr_unseal_count(void)
 	return READ_ONCE(vr_unseals_held);
 }
 
-void vr_unseal_exit(void)
+/* End all that are under way: their answers find none. */
+void vr_unseal_drop(void)
 {
 	struct vr_unseal *unseal, *tmp;
 
-	cancel_delayed_work_sync(&vr_unseal_reaper);
-	list_for_each_entry_safe(unseal, tmp, &vr_unseals, list)
+	mutex_lock(&vr_unseals_lock);
+	list_for_each_entry_safe(unseal, tmp, &vr_unseals, list) {
+		unseal_take_off(unseal);
 		unseal_free(unseal);
+	}
+	mutex_unlock(&vr_unseals_lock);
+}
+
+void vr_unseal_exit(void)
+{
+	cancel_delayed_work_sync(&vr_unseal_reaper);
+	vr_unseal_drop();
 }

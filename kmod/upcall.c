@@ -284,7 +284,7 @@ struct vr_kek *vr_upcall_request(const char *name, const u8 *id)
 		.cred = current_cred(),
 		.info = {
 			.name = name,
-			.id = id,
+			.id = name ? NULL : id,
 			.uid = from_kuid(&init_user_ns, current_fsuid()),
 			.gid = from_kgid(&init_user_ns, current_fsgid()),
 			.pid = task_tgid_nr(current),
@@ -329,13 +329,20 @@ static int vr_upcall_pm_event(struct notifier_block *nb, unsigned long event,
 			      void *data)
 {
 	bool sleeps = event == PM_SUSPEND_PREPARE ||
-		      event == PM_HIBERNATION_PREPARE;
+		      event == PM_HIBERNATION_PREPARE ||
+		      event == PM_RESTORE_PREPARE;
 	struct vr_request *req;
 
-	if (event == PM_HIBERNATION_PREPARE && vr_kek_count()) {
-		pr_warn("no hibernation: it would write the keys of %u KEKs to a disk; revoke them first\n",
-			vr_kek_count());
-		return notifier_from_errno(-EPERM);
+	if (event == PM_HIBERNATION_PREPARE) {
+		if (!vr_keks_shut_if_none()) {
+			pr_warn("no hibernation: it would write the keys of %u KEKs to a disk; revoke them first\n",
+				vr_kek_count());
+			return notifier_from_errno(-EPERM);
+		}
+		/* With its answer in the image, a blinding would be a KEK. */
+		vr_unseal_drop();
+	} else if (event == PM_POST_HIBERNATION) {
+		vr_keks_open();
 	}
 	mutex_lock(&vr_requests_lock);
 	vr_asleep = sleeps;

@@ -223,6 +223,9 @@ int vr_kek_enter(struct vr_kek *kek);
 void vr_kek_leave(struct vr_kek *kek);
 int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead);
 unsigned int vr_kek_count(void);
+bool vr_keks_shut_if_none(void);
+void vr_keks_open(void);
+int vr_keks_check_open(struct netlink_ext_ack *extack);
 int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
 
@@ -309,6 +312,7 @@ struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
 				unsigned int len, int error,
 				struct netlink_ext_ack *extack);
 unsigned int vr_unseal_count(void);
+void vr_unseal_drop(void);
 void vr_unseal_exit(void);
 
 /* upcall.c */
@@ -395,6 +399,7 @@ int vr_netlink_init(void);
 void vr_netlink_exit(void);
 
 /* netlink_get.c */
+void vr_netlink_wipe(struct genl_info *info);
 int vr_netlink_pre_doit(const vr_genl_op_t *op, struct sk_buff *skb,
 			struct genl_info *info);
 void vr_netlink_post_doit(const vr_genl_op_t *op, struct sk_buff *skb,

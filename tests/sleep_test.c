@@ -89,4 +89,34 @@ TEST_F(sleep, no_hibernation_while_a_kek_is_held)
 	close(snapshot);
 }
 
+TEST_F(sleep, no_kek_comes_once_hibernation_is_prepared)
+{
+	struct kek kek;
+	struct nl_reply r;
+	struct nl_share share;
+	uint8_t x[X_SIZE];
+	uint64_t unseal;
+	int snapshot;
+
+	ASSERT_EQ(0, kek_create(self->nl, &self->vault, NULL, &kek));
+	ASSERT_EQ(0, unseal_start(self->nl, kek.envelope, kek.envelope_len, 0,
+				  &r));
+	unseal = nl_u64(&r, VAULTRING_A_UNSEAL);
+	ASSERT_EQ(0, nl_share_of(&r, &share));
+	ASSERT_EQ(0, soft_vault_exchange(&self->vault, share.challenge, x));
+
+	snapshot = open(SNAPSHOT, O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(snapshot, 0);
+	/* One that had begun is over, and none begins. */
+	EXPECT_EQ(-ENOENT, unseal_answer(self->nl, unseal, 1, x, sizeof(x), &r));
+	EXPECT_EQ(-EAGAIN, kek_unseal(self->nl, &self->vault, kek.envelope,
+				      kek.envelope_len));
+	EXPECT_EQ(0, kek_held(self->nl, kek.id));
+	close(snapshot);
+
+	EXPECT_EQ(0, kek_unseal(self->nl, &self->vault, kek.envelope,
+				kek.envelope_len));
+	EXPECT_EQ(0, kek_revoke(self->nl, &kek));
+}
+
 TEST_HARNESS_MAIN
