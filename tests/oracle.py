@@ -170,24 +170,30 @@ def unmask(share, secret, salt):
     return bytes(a ^ b for a, b in zip(share.masked, mask))
 
 
+def gf_tables():
+    """Powers of 3, which generates all of GF(2^8) but 0, and logarithms."""
+    powers, logarithms, value = [], {}, 1
+    for exponent in range(255):
+        powers.append(value)
+        logarithms[value] = exponent
+        value ^= value << 1
+        if value > 255:
+            value ^= 0x11b
+    return powers, logarithms
+
+
+POWERS, LOGARITHMS = gf_tables()
+
+
 def gf_mul(a, b):
-    product = 0
-    while b:
-        if b & 1:
-            product ^= a
-        a <<= 1
-        if a & 0x100:
-            a ^= 0x11b
-        b >>= 1
-    return product
+    if not a or not b:
+        return 0
+    return POWERS[(LOGARITHMS[a] + LOGARITHMS[b]) % 255]
 
 
 def gf_inv(a):
     require(a, "division by zero in GF(2^8)")
-    result = 1
-    for _ in range(254):
-        result = gf_mul(result, a)
-    return result
+    return POWERS[-LOGARITHMS[a] % 255]
 
 
 def shamir_split(secret, coefficients, xs):
