@@ -11,7 +11,8 @@ files do not hold what the format says.  Shares no code with the module.
     oracle.py sector ENVELOPE KEY BLOB DEVICE OFFSET NUMBER [SIZE]
     oracle.py authentic ENVELOPE KEY DEVICE NUMBER BLOB...
 
-KEY is a PEM file.  `verify` and `open` print name=hex lines; BLOB may hold
+KEY is a PEM file, or several with commas between them: as many as the threshold
+says are needed, of any of the vaults.  `verify` and `open` print name=hex lines; BLOB may hold
 several blobs, one after the other, of which `open` prints each one's DEK.
 `sector` writes the plaintext of the sector at byte OFFSET + NUMBER * SIZE of
 DEVICE; `authentic` that of a sector whose tag dm-integrity keeps on DEVICE, if
@@ -374,10 +375,12 @@ def load_envelope(path):
         return Envelope.parse(file.read())
 
 
-def load_secrets(envelope, key):
-    key = load_key(key)
+def load_secrets(envelope, paths):
     env = load_envelope(envelope)
-    return verify(env, {share.index: key for share in env.shares})
+    keys = [load_key(path) for path in paths.split(",")]
+    prints = {hashlib.sha256(spki(key)).digest(): key for key in keys}
+    return verify(env, {share.index: prints[share.fingerprint]
+                        for share in env.shares if share.fingerprint in prints})
 
 
 def load_dek(path, secrets):
