@@ -40,6 +40,21 @@ static int check_request(unsigned int threshold,
 	return 0;
 }
 
+static int check_key(const struct vr_share_request *req,
+		     u8 fingerprint[VAULTRING_FINGERPRINT_SIZE],
+		     struct netlink_ext_ack *extack)
+{
+	int err = vr_sha256(req->public_key, req->public_key_len, fingerprint);
+
+	if (err)
+		return err;
+	if (!vr_pins_allow_vault(fingerprint)) {
+		NL_SET_ERR_MSG(extack, "vault key not pinned; try: vaultring vault pin NAME");
+		return -EACCES;
+	}
+	return 0;
+}
+
 /* Each vault key must be pinned, and serve for one share only. */
 static int check_keys(const struct vr_share_request *reqs, unsigned int count,
 		      u8 (*fingerprints)[VAULTRING_FINGERPRINT_SIZE],
@@ -49,14 +64,9 @@ static int check_keys(const struct vr_share_request *reqs, unsigned int count,
 	int err;
 
 	for (i = 0; i < count; i++) {
-		err = vr_sha256(reqs[i].public_key, reqs[i].public_key_len,
-				fingerprints[i]);
+		err = check_key(&reqs[i], fingerprints[i], extack);
 		if (err)
 			return err;
-		if (!vr_pins_allow_vault(fingerprints[i])) {
-			NL_SET_ERR_MSG(extack, "vault key not pinned; try: vaultring vault pin NAME");
-			return -EACCES;
-		}
 		for (j = 0; j < i; j++) {
 			if (memcmp(fingerprints[i], fingerprints[j],
 				   sizeof(*fingerprints)))

@@ -138,6 +138,7 @@ class Envelope:
 class Secrets:
     """Everything that nobody outside the kernel may hold."""
     shares: dict
+    parts: dict
     master: bytes
     kek: bytes
     id: bytes
@@ -251,7 +252,7 @@ def verify(env, keys):
     require(ident == env.id, "the id is not what M gives")
     require(hmac.compare_digest(envelope_hmac(mac, env.raw), env.hmac),
             "the HMAC over the envelope does not hold")
-    return Secrets(secrets, master, kek, ident, mac)
+    return Secrets(secrets, parts, master, kek, ident, mac)
 
 
 def open_blob(raw, secrets, use=None):
@@ -394,6 +395,8 @@ def load_dek(path, secrets):
 def do_verify(secrets):
     for index, secret in secrets.shares.items():
         print(f"secret{index}={secret.hex()}")
+    for index, part in secrets.parts.items():
+        print(f"part{index}={part.hex()}")
     print(f"master={secrets.master.hex()}\nkek={secrets.kek.hex()}\n"
           f"id={secrets.id.hex()}\nmac={secrets.mac.hex()}")
 

@@ -147,6 +147,17 @@ id_by_oracle()
 	[ -n "$id" ] && vaultring kek show "$1" --json | grep -q "\"$id\""
 }
 
+# parts_are NAME KEYS COUNT: so many of its parts are the master secret itself.
+parts_are()
+{
+	local master
+
+	oracle verify "$(envelope_of "$1")" "$2" > "$WORK/secrets" || return
+	master=$(sed -n 's/^master=//p' "$WORK/secrets")
+	grep -c '^part' "$WORK/secrets"
+	[ "$(grep -c "^part.*=$master$" "$WORK/secrets")" -eq "$3" ]
+}
+
 one_key_gives_nothing()
 {
 	! oracle verify "$(envelope_of both)" $KNOWN &&
@@ -272,6 +283,10 @@ ok "kek show --json lists them, with the vaults' own fingerprints" \
 ok "the oracle gets its id from the formats and both keys" \
 	id_by_oracle both $KNOWN,$SECOND
 ok "and nothing from one of them" one_key_gives_nothing
+ok "neither of its parts is the master secret" \
+	parts_are both $KNOWN,$SECOND 0
+ok "no process has its secrets, its parts or its KEK" \
+	python3 "$HERE/hunt.py" --kek "$(envelope_of both)" $KNOWN,$SECOND
 ok "a volume under it" open_and_write
 ok "is closed, and the KEK revoked" close_and_revoke
 take_second
@@ -290,6 +305,8 @@ ok "a KEK that either of two vaults opens" \
 	create either --vault second --vault known --threshold 1
 ok "the oracle gets it from the first key" id_by_oracle either $SECOND
 ok "and from the second" id_by_oracle either $KNOWN
+ok "with a threshold of 1 each part is the master secret" eval \
+	'parts_are either $KNOWN 1 && parts_are either $SECOND 1'
 take_second
 ok "with one token taken out it is unsealed" fresh_unseal either
 ok "also for a task that asks" request either
