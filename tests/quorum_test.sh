@@ -227,16 +227,6 @@ create_stuck()
 	create stuck --vault hangs --vault known --threshold 2
 }
 
-# It has not answered once, and hangs on for its own time.
-hangs_is_away()
-{
-	vaultring vault list --json | tee /dev/stderr | python3 -c '
-import json, sys
-vaults = {v["name"]: v for v in json.load(sys.stdin)["vaults"]}
-assert vaults["hangs"]["state"] != "ready"
-assert vaults["known"]["state"] == "ready"'
-}
-
 both_away()
 {
 	mkdir -p $TOKENS.away
@@ -319,7 +309,6 @@ ok "a vault that hangs does not delay one of two" within $((HANGS / 2)) \
 ok "nor the next unseal, while it hangs" within $((HANGS / 2)) \
 	fresh_unseal quick
 ok "nor a task's" within $((HANGS / 2)) request quick
-ok "and is not taken for ready" hangs_is_away
 refused "where it is needed the failure names it, after its own time" \
 	"it needs 2 of 2 vaults; vault hangs is away \(no answer within" \
 	within $((HANGS * 2)) create_stuck
