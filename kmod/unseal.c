@@ -264,7 +264,7 @@ static void share_lost(struct vr_unseal *unseal, int err)
 
 /*
  * Take the answer for share @i + 1, which uses up its exchange whatever it is.
- * 0: there is @master; -EINPROGRESS: more parts are needed.
+ * 0: there is @master; 1: more parts are needed.
  */
 static int take_answer(struct vr_unseal *unseal, unsigned int i,
 		       const u8 *answer, unsigned int len, u8 *master,
@@ -283,7 +283,7 @@ static int take_answer(struct vr_unseal *unseal, unsigned int i,
 		return err;
 	unseal->have |= BIT(i);
 	if (hweight_long(unseal->have) < unseal->env->threshold)
-		return -EINPROGRESS;
+		return 1;
 	err = vr_envelope_master(unseal->env, unseal->parts, unseal->have,
 				 BIT(i), master, extack);
 	/* Not tried with the others: as if it had not come. */
@@ -293,7 +293,7 @@ static int take_answer(struct vr_unseal *unseal, unsigned int i,
 }
 
 /*
- * -EINPROGRESS while the threshold can still be reached; otherwise why not.
+ * 1 while the threshold can still be reached; otherwise why not, negative.
  *
  * Had as many answers been right as it takes, they would have given the KEK: so
  * at most one less are.  What is away can still make it another time: if that is
@@ -307,7 +307,7 @@ static int unseal_verdict(const struct vr_unseal *unseal)
 				  needed - 1) + hweight_long(unseal->waiting);
 
 	if (come >= needed)
-		return -EINPROGRESS;
+		return 1;
 	if (come + unseal->away >= needed)
 		return unseal->temporary;
 	return unseal->definite;
@@ -364,7 +364,7 @@ int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
 		     struct netlink_ext_ack *extack)
 {
 	struct vr_unseal *unseal = unseal_get(id, index);
-	u8 master[VR_SECRET_SIZE];
+	u8 master[VR_SECRET_SIZE] = {};
 	struct vr_kek *kek;
 	int err, verdict;
 
@@ -379,15 +379,15 @@ int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
 	memzero_explicit(&unseal->exchanges[index - 1],
 			 sizeof(*unseal->exchanges));
 	unseal->waiting &= ~BIT(index - 1);
-	if (err && err != -EINPROGRESS)
+	if (err < 0)
 		share_lost(unseal, err);
 	verdict = err ? unseal_verdict(unseal) : 0;
-	unseal->over = verdict != -EINPROGRESS;
+	unseal->over = verdict <= 0;
 	mutex_unlock(&unseal->lock);
 
-	if (verdict == -EINPROGRESS) {
+	if (verdict > 0) {
 		result->goes_on = true;
-		result->error = err == -EINPROGRESS ? 0 : err;
+		result->error = min(err, 0);
 		verdict = 0;
 	} else {
 		kek = verdict ? ERR_PTR(verdict) :

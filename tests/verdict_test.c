@@ -132,7 +132,8 @@ TEST_F(threshold, it_succeeds_after_it_has_failed)
 
 /*
  * What each vault does, from the first on: R right, W wrong, P no point, A away,
- * N no such key, C refused.  It goes on until the last one, which ends it.
+ * N no such key, C refused, X an errno that means something to the kernel alone.
+ * It goes on until the last one, which ends it.
  */
 static const struct {
 	int n, k;
@@ -141,7 +142,7 @@ static const struct {
 } courses[] = {
 	{ 1, 1, "A", -EAGAIN }, { 1, 1, "N", -ENOKEY },
 	{ 1, 1, "C", -EACCES }, { 1, 1, "W", -EKEYREJECTED },
-	{ 1, 1, "P", -EKEYREJECTED },
+	{ 1, 1, "P", -EKEYREJECTED }, { 1, 1, "X", -EINPROGRESS },
 	/* All must say no, and one that is away has not. */
 	{ 2, 1, "AR", 0 }, { 2, 1, "NR", 0 }, { 2, 1, "WR", 0 },
 	{ 2, 1, "AA", -EAGAIN }, { 2, 1, "NA", -EAGAIN },
@@ -163,7 +164,8 @@ static const struct {
 	{ 3, 3, "RRA", -EAGAIN }, { 3, 3, "RRW", -EKEYREJECTED },
 	{ 3, 3, "RRR", 0 }, { 4, 2, "NNRA", -EAGAIN },
 	{ 4, 2, "NWRN", -EKEYREJECTED }, { 4, 3, "NA", -EAGAIN },
-	{ 4, 3, "NN", -ENOKEY },
+	{ 4, 3, "NN", -ENOKEY }, { 3, 2, "RXX", -EINPROGRESS },
+	{ 3, 2, "XX", -EINPROGRESS }, { 3, 2, "XRR", 0 },
 };
 
 static int step(struct unseal *u, int i, char what,
@@ -182,6 +184,8 @@ static int step(struct unseal *u, int i, char what,
 		return none(u, i, EAGAIN);
 	case 'N':
 		return none(u, i, ENOKEY);
+	case 'X':
+		return none(u, i, EINPROGRESS);
 	default:
 		return none(u, i, EACCES);
 	}
