@@ -21,7 +21,7 @@ struct unseal_share {
 	struct worker_job *job;	/* not NULL: the vault is being asked */
 	bool done;		/* the kernel has its answer, or why not */
 	int err;		/* why there is none */
-	char reason[300];	/* likewise: "it is away (...)" */
+	char reason[300];	/* likewise: "vault a is away (...)" */
 };
 
 struct unseal {
@@ -30,6 +30,7 @@ struct unseal {
 	struct envelope envelope;
 	struct unseal_start start;
 	struct unseal_share shares[VAULTRING_MAX_SHARES];
+	bool wrong;		/* one of the answers, says the kernel */
 	struct unseal_waiter *waiters;
 	sd_event_source *timer;
 };

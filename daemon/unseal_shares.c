@@ -16,6 +16,8 @@
 #include "log.h"
 #include "unseal.h"
 
+#define LATE "it did not answer in time"
+
 static const char *vault_name(const char *ref, char name[VAULTRING_MAX_VAULT + 1])
 {
 	const char *key;
@@ -91,18 +93,6 @@ static void add_reasons(const struct unseal *u, char *text, size_t size)
 
 /* --- what came --- */
 
-/* Not enough vaults are left. */
-static void finish_failed(struct unseal *u, int err)
-{
-	char text[3000] = "";
-
-	if (u->start.n > 1)
-		snprintf(text, sizeof(text), "it needs %u of %zu vaults",
-			 u->envelope.threshold, u->start.n);
-	add_reasons(u, text, sizeof(text));
-	unseal_finish(u, err, text, NULL);
-}
-
 /* "vault a" or "vaults a, b": those whose answers the kernel has. */
 static size_t add_answered(const struct unseal *u, char *text, size_t size)
 {
@@ -122,6 +112,24 @@ static size_t add_answered(const struct unseal *u, char *text, size_t size)
 	at = add(text, size, at, n > 1 ? "vaults" : "vault");
 	add(text, size, at, list);
 	return n;
+}
+
+/* Not enough vaults are left. */
+static void finish_failed(struct unseal *u, int err)
+{
+	char text[3000] = "";
+
+	if (u->start.n > 1)
+		snprintf(text, sizeof(text), "it needs %u of %zu vaults",
+			 u->envelope.threshold, u->start.n);
+	if (u->wrong) {
+		add(text, sizeof(text), strlen(text), "; of ");
+		add_answered(u, text, sizeof(text));
+		add(text, sizeof(text), strlen(text),
+		    " an answer is wrong, or the envelope is damaged");
+	}
+	add_reasons(u, text, sizeof(text));
+	unseal_finish(u, err, text, NULL);
 }
 
 /* The kernel refused an answer, and with it the unseal. */
@@ -162,23 +170,29 @@ static bool hand_in(struct unseal_share *s, const uint8_t *x)
 		unseal_finish(u, 0, "", &result);
 		return true;
 	}
+	u->wrong = u->wrong || result.err;
 	if (result.err)
 		log_warning("kek %s: the answer of vault %s, or one before it, is wrong; waiting for the others",
 			    u->envelope.name, s->challenge->vault);
 	return false;
 }
 
-/* Likewise. */
+static void note_failure(struct unseal_share *s, int err, const char *message)
+{
+	s->err = err;
+	failure_reason(s->reason, sizeof(s->reason), s->challenge->vault, err,
+		       message);
+}
+
+/* Whether the unseal has been finished with this. */
 static bool give_up(struct unseal_share *s, int err, const char *message)
 {
 	struct unseal *u = s->unseal;
 	struct unseal_result result;
 	int failed;
 
+	note_failure(s, err, message);
 	s->done = true;
-	s->err = err;
-	failure_reason(s->reason, sizeof(s->reason), s->challenge->vault, err,
-		       message);
 	failed = netlink_unseal_answer(u->d->nl, u->start.unseal,
 				       s->challenge->index, NULL, 0, -err,
 				       &result);
@@ -265,14 +279,20 @@ void unseal_time_out(struct unseal *u)
 {
 	size_t i;
 
+	/* All of them first: the kernel may have dropped it already. */
+	for (i = 0; i < u->start.n; i++) {
+		if (u->shares[i].done)
+			continue;
+		worker_cancel(u->shares[i].job);
+		u->shares[i].job = NULL;
+		note_failure(&u->shares[i], -EAGAIN, LATE);
+	}
 	for (i = 0; i < u->start.n; i++) {
 		struct unseal_share *s = &u->shares[i];
 
 		if (s->done)
 			continue;
-		worker_cancel(s->job);
-		s->job = NULL;
-		if (give_up(s, -EAGAIN, "it did not answer in time"))
+		if (give_up(s, -EAGAIN, LATE))
 			return;
 	}
 	/* The kernel had its last word long ago; this cannot be. */

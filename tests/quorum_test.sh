@@ -268,6 +268,8 @@ refused "two names of one vault key are refused" "same vault key" \
 ok "a KEK that both of two vaults guard" \
 	create both --vault known --vault second --threshold 2
 ok "kek show lists the shares and the threshold" shows_shares
+ok "kek list says it in short" eval \
+	'vaultring kek list | grep -E "^both .* 2 of known, ?second "'
 ok "kek show --json lists them, with the vaults' own fingerprints" \
 	shows_shares_as_json
 ok "the oracle gets its id from the formats and both keys" \

@@ -6,6 +6,7 @@
  * ending it, is the kernel's.  So revoke works with a dead daemon.
  */
 
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,20 @@ json_t *all_keks(bool say_why, bool *whole)
 	return stored;
 }
 
+/* "a", or "2 of a, b, c"; to free */
+static char *format_vaults(const json_t *kek)
+{
+	const json_t *vaults = json_object_get(kek, "vaults");
+	char *list = format_list(vaults, "-"), *text;
+
+	if (json_array_size(vaults) < 2 ||
+	    asprintf(&text, "%lld of %s", (long long)json_integer_value(
+			json_object_get(kek, "threshold")), list) < 0)
+		return list;
+	free(list);
+	return text;
+}
+
 void print_keks(const json_t *keks, bool whole)
 {
 	struct table table = { 0 };
@@ -74,7 +89,7 @@ void print_keks(const json_t *keks, bool whole)
 	json_array_foreach(keks, i, kek) {
 		const json_t *live = json_object_get(kek, "transforms");
 		char version[24], lease[32] = "-", count[24];
-		char *vaults = format_list(json_object_get(kek, "vaults"), "-");
+		char *vaults = format_vaults(kek);
 		char *uses = format_list(json_object_get(kek, "uses"), "-");
 
 		snprintf(version, sizeof(version), "%lld", (long long)
