@@ -24,7 +24,7 @@ void log_init(const char *program, bool debug)
 
 void log_msg(int priority, const char *format, ...)
 {
-	char text[1024], line[1200], *p;
+	char text[3600], line[3776], *p;
 	va_list ap;
 	int len;
 

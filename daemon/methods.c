@@ -257,19 +257,30 @@ static json_t *describe_damaged(struct store *store, const struct envelope *e)
 			 e->damage);
 }
 
+static json_t *describe_share(const struct envelope *e, size_t i)
+{
+	char fingerprint[FINGERPRINT_HEX];
+
+	hex_encode(fingerprint, e->shares[i].fingerprint, FINGERPRINT_SIZE);
+	return json_pack("{s:I, s:s, s:s}", "index", (json_int_t)i + 1, "vault",
+			 e->shares[i].vault, "fingerprint", fingerprint);
+}
+
 static json_t *describe(struct store *store, const struct envelope *e)
 {
 	char id[2 * VAULTRING_ID_SIZE + 1], path[4096 + ENVELOPE_FILE_MAX];
-	json_t *vaults = json_array();
+	json_t *vaults = json_array(), *shares = json_array();
 	size_t i;
 
 	snprintf(path, sizeof(path), "%s/%s", store_path(store), e->file);
 	hex_encode(id, e->id, sizeof(e->id));
-	for (i = 0; i < e->n_shares; i++)
+	for (i = 0; i < e->n_shares; i++) {
 		json_array_append_new(vaults, json_string(e->shares[i].vault));
-	return json_pack("{s:s, s:I, s:s, s:o, s:I, s:o, s:o, s:o, s:I, s:s, s:I, s:I, s:s}",
+		json_array_append_new(shares, describe_share(e, i));
+	}
+	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:s, s:I, s:I, s:s}",
 			 "name", e->name, "version", (json_int_t)e->version,
-			 "id", id, "vaults", vaults, "threshold",
+			 "id", id, "vaults", vaults, "shares", shares, "threshold",
 			 (json_int_t)e->threshold, "uses", uses_list(e->uses),
 			 "uids", integers(e->uids, e->n_uids), "gids",
 			 integers(e->gids, e->n_gids), "lease",

@@ -185,13 +185,25 @@ static json_int_t take_version(const json_t *params)
 	return version >= 1 && version <= UINT32_MAX ? version : -1;
 }
 
+static void say_whom_we_ask(struct call *call, const struct envelope *e)
+{
+	char vault[VAULTRING_MAX_VAULT + 1], list[600] = "";
+	const char *key;
+	size_t i, at = 0;
+
+	for (i = 0; i < e->n_shares && at < sizeof(list); i++)
+		if (!vault_ref_split(e->shares[i].vault, vault, &key))
+			at += snprintf(list + at, sizeof(list) - at, "%s%s",
+				       at ? ", " : "", vault);
+	call_progress(call, "asking vault%s %s", e->n_shares > 1 ? "s" : "",
+		      list);
+}
+
 void kek_unseal(struct daemon *d, struct call *call, const json_t *params)
 {
 	const char *name = kek_name(d, call, params);
 	json_int_t version = take_version(params);
-	char vault[VAULTRING_MAX_VAULT + 1];
 	const struct envelope *e;
-	const char *key;
 
 	if (!name)
 		return;
@@ -206,7 +218,7 @@ void kek_unseal(struct daemon *d, struct call *call, const json_t *params)
 			   name, store_path(d->store));
 		return;
 	}
-	if (!e->damage && !vault_ref_split(e->shares[0].vault, vault, &key))
-		call_progress(call, "asking vault %s", vault);
+	if (!e->damage)
+		say_whom_we_ask(call, e);
 	unseal_begin(d, e, on_unsealed, call);
 }

@@ -50,7 +50,9 @@ struct unseal_start {
 };
 
 struct unseal_result {
-	bool active;
+	bool active;		/* the KEK is there; otherwise: */
+	bool goes_on;		/* other answers are needed */
+	int err;		/* an answer is wrong, or all is over: why */
 	bool has_lease;
 	uint64_t lease_left;
 };

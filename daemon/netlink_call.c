@@ -82,6 +82,9 @@ static int on_result(struct genlmsghdr *g, struct nlattr *attrs[], void *arg)
 	struct unseal_result *r = arg;
 
 	(void)g;
+	r->goes_on = attrs[VAULTRING_A_UNSEAL];
+	if (attrs[VAULTRING_A_ERROR])
+		r->err = -(int)nla_get_u32(attrs[VAULTRING_A_ERROR]);
 	if (!attrs[VAULTRING_A_STATE])
 		return 0;
 	r->active = nla_get_u32(attrs[VAULTRING_A_STATE]) ==

@@ -145,7 +145,7 @@ void call_reply(struct call *call, json_t *params)
 void call_error(struct call *call, int err, const char *format, ...)
 {
 	struct client *c = call->client;
-	char text[2048];
+	char text[4096];
 	va_list ap;
 
 	va_start(ap, format);

@@ -138,9 +138,9 @@ int vaultring_nl_kek_create_doit(struct sk_buff *skb, struct genl_info *info)
 	      vr_netlink_get_shares(info, reqs, &count);
 	if (err)
 		return err;
-	env = vr_envelope_create(&attrs,
-				 vr_netlink_get_u32(info, VAULTRING_A_THRESHOLD, 1),
-				 reqs, count, info->extack);
+	env = vr_envelope_make(&attrs,
+			       vr_netlink_get_u32(info, VAULTRING_A_THRESHOLD, 1),
+			       reqs, count, info->extack);
 	if (IS_ERR(env))
 		return PTR_ERR(env);
 
@@ -229,12 +229,31 @@ err_free:
 	return err;
 }
 
+static int put_result(struct sk_buff *msg, u64 unseal,
+		      const struct vr_unseal_result *result)
+{
+	int err = 0;
+
+	if (result->kek)
+		return vr_netlink_put_id(msg, result->kek) ?:
+		       nla_put_u32(msg, VAULTRING_A_STATE,
+				   kek_state(result->kek)) ?:
+		       put_lease_left(msg, result->kek);
+	if (result->goes_on)
+		err = nla_put_u64_64bit(msg, VAULTRING_A_UNSEAL, unseal,
+					VAULTRING_A_PAD);
+	if (!err && result->error)
+		err = nla_put_u32(msg, VAULTRING_A_ERROR, -result->error);
+	return err;
+}
+
 static int unseal_answer(struct genl_info *info, const struct nlattr *share)
 {
-	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1], *answer;
+	u64 unseal = nla_get_u64(info->attrs[VAULTRING_A_UNSEAL]);
 	u32 error = vr_netlink_get_u32(info, VAULTRING_A_ERROR, 0);
+	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1], *answer;
+	struct vr_unseal_result result;
 	struct sk_buff *msg;
-	struct vr_kek *kek;
 	void *head;
 	int err;
 
@@ -252,20 +271,17 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share)
 			&head);
 	if (!msg)
 		return -ENOMEM;
-	kek = vr_unseal_answer(nla_get_u64(info->attrs[VAULTRING_A_UNSEAL]),
-			       nla_get_u32(tb[VAULTRING_A_SHARE_INDEX]),
+	err = vr_unseal_answer(unseal, nla_get_u32(tb[VAULTRING_A_SHARE_INDEX]),
 			       answer ? nla_data(answer) : NULL,
-			       answer ? nla_len(answer) : 0, error,
+			       answer ? nla_len(answer) : 0, error, &result,
 			       info->extack);
-	if (IS_ERR(kek)) {
+	if (err) {
 		nlmsg_free(msg);
-		/* The daemon's own report of an error has been taken. */
-		return error && PTR_ERR(kek) != -ENOENT ? 0 : PTR_ERR(kek);
+		return err;
 	}
-	err = vr_netlink_put_id(msg, kek) ?:
-	      nla_put_u32(msg, VAULTRING_A_STATE, kek_state(kek)) ?:
-	      put_lease_left(msg, kek);
-	vr_kek_put(kek);
+	err = put_result(msg, unseal, &result);
+	if (result.kek)
+		vr_kek_put(result.kek);
 	return reply_send(msg, head, info, err);
 }
 

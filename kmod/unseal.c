@@ -2,12 +2,14 @@
 /*
  * Unseals under way
  *
- * vr_unseal_start() turns an envelope into challenges for its vaults,
- * vr_unseal_answer() takes their answers and makes the KEK of them.  An unseal
- * ends with its last answer, with its first bad one, or at its deadline; then
- * its blinding is wiped, so that each serves once.
+ * vr_unseal_start() turns an envelope into challenges for all of its vaults,
+ * vr_unseal_answer() takes their answers, in any order and also at the same
+ * time, and makes the KEK of as many as the threshold says.  An unseal ends once
+ * that is done, once it cannot be done any more, or at its deadline; then all
+ * its blinding is wiped, asked for or not, so that each serves once.
  */
 
+#include <linux/bits.h>
 #include <linux/err.h>
 #include <linux/jiffies.h>
 #include <linux/netlink.h>
@@ -19,15 +21,29 @@
 #define VR_UNSEALS_MAX		1024
 #define VR_UNSEAL_MAX_MS	(10 * 60 * 1000)
 
-/* On vr_unseals, whose lock protects all of it; freed by who takes it off. */
+/*
+ * References: one of vr_unseals, one of each answer that is being handled.
+ *
+ * @lock protects all that follows it and is held while an answer is computed.
+ * What comes before it does not change.
+ */
 struct vr_unseal {
-	struct list_head list;
+	struct list_head list;	/* vr_unseals_lock; empty when taken off */
+	refcount_t refs;
 	u64 id;
 	u64 request;		/* of the kernel to the daemon, or 0 */
 	unsigned long deadline;	/* jiffies */
 	u64 start;		/* ns, for the tracepoint */
 	struct vr_envelope *env;
-	struct vr_exchange exchange;
+	struct mutex lock;	/* see above */
+	bool over;
+	unsigned long waiting;	/* bit i: no answer for share i + 1 yet */
+	unsigned long have;	/* bit i: parts[i] is there */
+	unsigned int away;	/* shares that may come another time */
+	int temporary;		/* why not now, negative */
+	int definite;		/* why not ever, negative */
+	struct vr_exchange exchanges[VAULTRING_MAX_SHARES];
+	struct vr_part parts[VAULTRING_MAX_SHARES];
 };
 
 static void vr_unseal_reap(struct work_struct *work);
@@ -38,8 +54,10 @@ static unsigned int vr_unseals_held;
 static u64 vr_unseal_last_id;
 static DECLARE_DELAYED_WORK(vr_unseal_reaper, vr_unseal_reap);
 
-static void unseal_free(struct vr_unseal *unseal)
+static void unseal_put(struct vr_unseal *unseal)
 {
+	if (!refcount_dec_and_test(&unseal->refs))
+		return;
 	vr_envelope_free(unseal->env);
 	kfree_sensitive(unseal);
 }
@@ -47,8 +65,11 @@ static void unseal_free(struct vr_unseal *unseal)
 static void unseal_take_off(struct vr_unseal *unseal)
 {
 	lockdep_assert_held(&vr_unseals_lock);
-	list_del(&unseal->list);
+	if (list_empty(&unseal->list))
+		return;
+	list_del_init(&unseal->list);
 	WRITE_ONCE(vr_unseals_held, vr_unseals_held - 1);
+	unseal_put(unseal);
 }
 
 /* Drop what is past its deadline and look again at the next one. */
@@ -59,12 +80,10 @@ static void vr_unseal_reap(struct work_struct *work)
 
 	mutex_lock(&vr_unseals_lock);
 	list_for_each_entry_safe(unseal, tmp, &vr_unseals, list) {
-		if (time_after_eq(now, unseal->deadline)) {
+		if (time_after_eq(now, unseal->deadline))
 			unseal_take_off(unseal);
-			unseal_free(unseal);
-		} else if (!next || time_before(unseal->deadline, next)) {
+		else if (!next || time_before(unseal->deadline, next))
 			next = unseal->deadline;
-		}
 	}
 	if (next)
 		mod_delayed_work(vr_wq, &vr_unseal_reaper,
@@ -98,22 +117,48 @@ out:
 	return err;
 }
 
-static void fill_reply(const struct vr_unseal *unseal, const u8 *challenge,
-		       u32 deadline_ms, struct vr_unseal_reply *reply)
+static struct vr_unseal *unseal_alloc(u64 request)
 {
-	const struct vr_share *share = unseal->env->share;
+	struct vr_unseal *unseal = kzalloc(sizeof(*unseal), GFP_KERNEL);
+
+	if (!unseal)
+		return NULL;
+	refcount_set(&unseal->refs, 1);
+	INIT_LIST_HEAD(&unseal->list);
+	mutex_init(&unseal->lock);
+	unseal->request = request;
+	unseal->start = ktime_get_ns();
+	return unseal;
+}
+
+/* What to ask of each vault.  -EKEYREJECTED: a point is not on the curve. */
+static int start_exchanges(struct vr_unseal *unseal,
+			   struct vr_unseal_reply *reply)
+{
+	const struct vr_envelope *env = unseal->env;
+	unsigned int i;
+	int err;
 
 	memset(reply, 0, sizeof(*reply));
-	reply->deadline_ms = deadline_ms;
-	reply->attrs = unseal->env->attrs;
-	reply->count = 1;
-	reply->share[0].index = share->head->index;
-	reply->share[0].method = share->head->method;
-	strscpy(reply->share[0].vault, share->head->vault,
-		sizeof(reply->share[0].vault));
-	memcpy(reply->share[0].fingerprint, share->head->fingerprint,
-	       sizeof(reply->share[0].fingerprint));
-	memcpy(reply->share[0].challenge, challenge, VR_POINT_SIZE);
+	reply->attrs = env->attrs;
+	reply->count = env->count;
+	for (i = 0; i < env->count; i++) {
+		const struct vaultring_share *share = env->share[i].head;
+
+		reply->share[i].index = share->index;
+		reply->share[i].method = share->method;
+		strscpy(reply->share[i].vault, share->vault,
+			sizeof(reply->share[i].vault));
+		memcpy(reply->share[i].fingerprint, share->fingerprint,
+		       sizeof(reply->share[i].fingerprint));
+		err = vr_oblivious_start(&unseal->exchanges[i],
+					 env->share[i].data,
+					 reply->share[i].challenge);
+		if (err)
+			return err;
+		unseal->waiting |= BIT(i);
+	}
+	return 0;
 }
 
 /*
@@ -129,15 +174,11 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 		    u32 deadline_ms, struct vr_unseal_reply *reply,
 		    struct netlink_ext_ack *extack)
 {
-	u8 challenge[VR_POINT_SIZE];
-	struct vr_unseal *unseal;
+	struct vr_unseal *unseal = unseal_alloc(request);
 	int err;
 
-	unseal = kzalloc(sizeof(*unseal), GFP_KERNEL);
 	if (!unseal)
 		return -ENOMEM;
-	unseal->request = request;
-	unseal->start = ktime_get_ns();
 	unseal->env = vr_envelope_parse(envelope, len, extack);
 	if (IS_ERR(unseal->env)) {
 		err = PTR_ERR(unseal->env);
@@ -157,15 +198,14 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 		goto err_free;
 	}
 
-	/* Known to be in vain: spare the vault. */
+	/* Known to be in vain: spare the vaults. */
 	err = vr_pins_check_kek(unseal->env->attrs.name,
 				vr_envelope_head(unseal->env)->id, extack);
 	if (err)
 		goto err_refused;
-	err = vr_oblivious_start(&unseal->exchange, unseal->env->share[0].data,
-				 challenge);
+	err = start_exchanges(unseal, reply);
 	if (err == -EKEYREJECTED) {
-		NL_SET_ERR_MSG(extack, "the envelope's point is not on the curve");
+		NL_SET_ERR_MSG(extack, "a point of the envelope is not on the curve");
 		goto err_refused;
 	}
 	if (err)
@@ -173,8 +213,7 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 	if (!deadline_ms)
 		deadline_ms = VR_UNSEAL_TIMEOUT_MS;
 	deadline_ms = min_t(u32, deadline_ms, VR_UNSEAL_MAX_MS);
-
-	fill_reply(unseal, challenge, deadline_ms, reply);
+	reply->deadline_ms = deadline_ms;
 	err = unseal_enter(unseal, deadline_ms, &reply->id, extack);
 	if (err)
 		goto err_free;
@@ -183,36 +222,108 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 err_refused:
 	vr_report_unseal(&unseal->env->attrs, err);
 err_free:
-	unseal_free(unseal);
+	unseal_put(unseal);
 	return err;
 }
 
-static struct vr_unseal *unseal_find(u64 id, u32 index)
+/* Locked and with a reference, if that share's answer is waited for. */
+static struct vr_unseal *unseal_get(u64 id, u32 index)
 {
-	struct vr_unseal *unseal;
+	struct vr_unseal *unseal, *found = NULL;
 
-	list_for_each_entry(unseal, &vr_unseals, list)
-		if (unseal->id == id && index == 1 &&
-		    time_before(jiffies, unseal->deadline))
-			return unseal;
+	mutex_lock(&vr_unseals_lock);
+	list_for_each_entry(unseal, &vr_unseals, list) {
+		if (unseal->id != id)
+			continue;
+		refcount_inc(&unseal->refs);
+		found = unseal;
+		break;
+	}
+	mutex_unlock(&vr_unseals_lock);
+	if (!found)
+		return NULL;
+	mutex_lock(&found->lock);
+	if (!found->over && index >= 1 && index <= found->env->count &&
+	    (found->waiting & BIT(index - 1)) &&
+	    time_before(jiffies, found->deadline))
+		return found;
+	mutex_unlock(&found->lock);
+	unseal_put(found);
 	return NULL;
 }
 
-static struct vr_kek *unseal_finish(struct vr_unseal *unseal, const u8 *answer,
-				    unsigned int len,
-				    struct netlink_ext_ack *extack)
+/*
+ * A share will not come.  Of what is definite, a wrong answer says most, then
+ * whatever was first.
+ */
+static void share_lost(struct vr_unseal *unseal, int err)
+{
+	if (err == -EAGAIN || err == -ENOMEM) {
+		unseal->away++;
+		unseal->temporary = err;
+	} else if (err == -EKEYREJECTED || !unseal->definite) {
+		unseal->definite = err;
+	}
+}
+
+/*
+ * Take the answer for share @i + 1, which uses up its exchange whatever it is.
+ * 0: there is @master; 1: more parts are needed.
+ */
+static int take_answer(struct vr_unseal *unseal, unsigned int i,
+		       const u8 *answer, unsigned int len, u8 *master,
+		       struct netlink_ext_ack *extack)
 {
 	u8 secret[VR_SECRET_SIZE];
+	int err;
+
+	err = vr_oblivious_finish(&unseal->exchanges[i], answer, len, secret);
+	if (err == -EKEYREJECTED)
+		NL_SET_ERR_MSG(extack, "the vault's answer is not the x coordinate of a point");
+	err = err ?: vr_envelope_part(unseal->env, i, secret,
+				      &unseal->parts[i]);
+	memzero_explicit(secret, sizeof(secret));
+	if (err)
+		return err;
+	unseal->have |= BIT(i);
+	if (hweight_long(unseal->have) < unseal->env->threshold)
+		return 1;
+	err = vr_envelope_master(unseal->env, unseal->parts, unseal->have,
+				 BIT(i), master, extack);
+	/* Not tried with the others: as if it had not come. */
+	if (err && err != -EKEYREJECTED)
+		unseal->have &= ~BIT(i);
+	return err;
+}
+
+/*
+ * 1 while the threshold can still be reached; otherwise why not, negative.
+ *
+ * Had as many answers been right as it takes, they would have given the KEK: so
+ * at most one less are.  What is away can still make it another time: if that is
+ * enough the error is a temporary one, even where others refused or lied.  If it
+ * is not, trying again is in vain, and the error says so.
+ */
+static int unseal_verdict(const struct vr_unseal *unseal)
+{
+	unsigned int needed = unseal->env->threshold;
+	unsigned int come = min_t(unsigned int, hweight_long(unseal->have),
+				  needed - 1) + hweight_long(unseal->waiting);
+
+	if (come >= needed)
+		return 1;
+	if (come + unseal->away >= needed)
+		return unseal->temporary;
+	return unseal->definite;
+}
+
+static struct vr_kek *unseal_finish(struct vr_unseal *unseal, const u8 *master,
+				    struct netlink_ext_ack *extack)
+{
 	struct vr_kek *kek;
 	int err;
 
-	err = vr_oblivious_finish(&unseal->exchange, answer, len, secret);
-	if (err == -EKEYREJECTED)
-		NL_SET_ERR_MSG(extack, "the vault's answer is not the x coordinate of a point");
-	if (err)
-		return ERR_PTR(err);
-	kek = vr_envelope_unseal(unseal->env, secret, extack);
-	memzero_explicit(secret, sizeof(secret));
+	kek = vr_envelope_unseal(unseal->env, master, extack);
 	if (!IS_ERR(kek))
 		kek = vr_kek_register(kek, extack);
 	/* Pins that were set in the meantime have not seen it. */
@@ -227,32 +338,12 @@ static struct vr_kek *unseal_finish(struct vr_unseal *unseal, const u8 *answer,
 	return kek;
 }
 
-/*
- * Take a vault's answer, or a positive @error if it gave none.  Returns the
- * KEK, held and with a reference, or what came of it: the daemon's @error
- * itself, -ENOENT if no such challenge waits, -EKEYREJECTED if the answer or
- * the envelope is wrong.
- */
-struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
-				unsigned int len, int error,
-				struct netlink_ext_ack *extack)
+/* It is over, and nobody else looks at it any more: tell who waits for it. */
+static void unseal_end(struct vr_unseal *unseal, struct vr_kek *kek)
 {
-	struct vr_unseal *unseal;
-	struct vr_kek *kek;
-
 	mutex_lock(&vr_unseals_lock);
-	unseal = unseal_find(id, index);
-	if (unseal)
-		unseal_take_off(unseal);
+	unseal_take_off(unseal);
 	mutex_unlock(&vr_unseals_lock);
-	if (!unseal) {
-		NL_SET_ERR_MSG(extack, "no such challenge: answered, too late, or never asked");
-		return ERR_PTR(-ENOENT);
-	}
-
-	/* Not -ENOENT: that says that there was no such challenge. */
-	kek = error ? ERR_PTR(error == ENOENT ? -ENOKEY : -error) :
-	      unseal_finish(unseal, answer, len, extack);
 	if (!IS_ERR(kek))
 		vr_upcall_unsealed(kek);
 	vr_report_unseal(&unseal->env->attrs, PTR_ERR_OR_ZERO(kek));
@@ -262,8 +353,60 @@ struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
 	if (unseal->request)
 		vr_upcall_fail(unseal->request,
 			       IS_ERR(kek) ? PTR_ERR(kek) : -ENOKEY);
-	unseal_free(unseal);
-	return kek;
+}
+
+/*
+ * Take a vault's answer, or a positive @error if it gave none.
+ *
+ * 0: it was taken.  @result has the KEK, or says that the unseal goes on with
+ * the other shares, or, if it ended with this @error, what came of it.
+ * Otherwise: -ENOENT if no such challenge waits, or what the unseal ended with,
+ * -EKEYREJECTED if an answer or the envelope is wrong; see unseal_verdict().
+ */
+int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
+		     int error, struct vr_unseal_result *result,
+		     struct netlink_ext_ack *extack)
+{
+	struct vr_unseal *unseal = unseal_get(id, index);
+	u8 master[VR_SECRET_SIZE] = {};
+	struct vr_kek *kek;
+	int err, verdict;
+
+	memset(result, 0, sizeof(*result));
+	if (!unseal) {
+		NL_SET_ERR_MSG(extack, "no such challenge: answered, too late, or never asked");
+		return -ENOENT;
+	}
+	/* Not -ENOENT: that says that there was no such challenge. */
+	err = error ? (error == ENOENT ? -ENOKEY : -error) :
+	      take_answer(unseal, index - 1, answer, len, master, extack);
+	memzero_explicit(&unseal->exchanges[index - 1],
+			 sizeof(*unseal->exchanges));
+	unseal->waiting &= ~BIT(index - 1);
+	if (err < 0)
+		share_lost(unseal, err);
+	verdict = err ? unseal_verdict(unseal) : 0;
+	unseal->over = verdict <= 0;
+	mutex_unlock(&unseal->lock);
+
+	if (verdict > 0) {
+		result->goes_on = true;
+		result->error = min(err, 0);
+		verdict = 0;
+	} else {
+		kek = verdict ? ERR_PTR(verdict) :
+		      unseal_finish(unseal, master, extack);
+		unseal_end(unseal, kek);
+		verdict = PTR_ERR_OR_ZERO(kek);
+		if (!verdict)
+			result->kek = kek;
+	}
+	memzero_explicit(master, sizeof(master));
+	unseal_put(unseal);
+	if (!error || !verdict)
+		return verdict;
+	result->error = verdict;
+	return 0;
 }
 
 unsigned int vr_unseal_count(void)
@@ -277,10 +420,8 @@ void vr_unseal_drop(void)
 	struct vr_unseal *unseal, *tmp;
 
 	mutex_lock(&vr_unseals_lock);
-	list_for_each_entry_safe(unseal, tmp, &vr_unseals, list) {
+	list_for_each_entry_safe(unseal, tmp, &vr_unseals, list)
 		unseal_take_off(unseal);
-		unseal_free(unseal);
-	}
 	mutex_unlock(&vr_unseals_lock);
 }
 

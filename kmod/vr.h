@@ -8,6 +8,7 @@
  *	  vr_kek.lock
  *	    vr_keks_lock (kek.c)
  *	    vr_events_lock (netlink_send.c)
+ *	vr_unseal.lock (unseal.c)
  *	vr_unseals_lock (unseal.c)
  *	  vr_requests_lock (upcall.c)
  *	vr_kek_hand_lock (kek_type.c), inside the keyring's own
@@ -177,6 +178,11 @@ struct vr_envelope {
 	u8 bytes[];		/* struct vaultring_envelope, then the shares */
 };
 
+/* One share's part of a master secret, unmasked. */
+struct vr_part {
+	u8 bytes[VR_SECRET_SIZE];
+};
+
 /* What a new share is made for. */
 struct vr_share_request {
 	u32 method;		/* enum vaultring_method */
@@ -197,6 +203,23 @@ int vr_hmac(const u8 *key, const struct vr_piece *msg, unsigned int pieces,
 int vr_hkdf(const u8 secret[VR_SECRET_SIZE], const struct vr_piece *info,
 	    unsigned int pieces, u8 *out, size_t len);
 int vr_sha256(const void *data, size_t len, u8 out[SHA256_DIGEST_SIZE]);
+
+/* derive.c */
+int vr_derive_kek(const u8 master[VR_SECRET_SIZE], const struct vr_attrs *attrs,
+		  u8 kek[VR_KEY_SIZE]);
+int vr_derive_id(const u8 master[VR_SECRET_SIZE], u8 id[VAULTRING_ID_SIZE]);
+int vr_derive_mask(const u8 secret[VR_SECRET_SIZE], u8 index, const u8 salt[32],
+		   u8 mask[VR_SECRET_SIZE]);
+int vr_derive_hmac(const u8 master[VR_SECRET_SIZE],
+		   const struct vr_envelope *env, u8 out[SHA256_DIGEST_SIZE]);
+
+/* shamir.c */
+void vr_shamir_value(const struct vr_part *coefficients, unsigned int k,
+		     u8 x, u8 out[VR_SECRET_SIZE]);
+void vr_shamir_split(const u8 secret[VR_SECRET_SIZE], unsigned int k,
+		     unsigned int n, struct vr_part *parts);
+void vr_shamir_combine(const struct vr_part *parts, unsigned long set, u8 x,
+		       u8 out[VR_SECRET_SIZE]);
 
 /* attrs.c */
 bool vr_name_ok(const char *name);
@@ -265,16 +288,25 @@ void vr_pins_exit(void);
 /* envelope.c */
 struct vr_envelope *vr_envelope_parse(const void *data, size_t len,
 				      struct netlink_ext_ack *extack);
-struct vr_envelope *vr_envelope_create(const struct vr_attrs *attrs,
-				       unsigned int threshold,
-				       const struct vr_share_request *reqs,
-				       unsigned int count,
-				       struct netlink_ext_ack *extack);
+int vr_envelope_part(const struct vr_envelope *env, unsigned int i,
+		     const u8 secret[VR_SECRET_SIZE], struct vr_part *part);
+int vr_envelope_master(const struct vr_envelope *env,
+		       const struct vr_part *parts, unsigned long have,
+		       unsigned long fresh, u8 master[VR_SECRET_SIZE],
+		       struct netlink_ext_ack *extack);
 struct vr_kek *vr_envelope_unseal(const struct vr_envelope *env,
-				  const u8 secret[VR_SECRET_SIZE],
+				  const u8 master[VR_SECRET_SIZE],
 				  struct netlink_ext_ack *extack);
+struct vr_envelope *vr_envelope_alloc(const void *data, size_t len);
 void vr_envelope_free(struct vr_envelope *env);
 const struct vaultring_envelope *vr_envelope_head(const struct vr_envelope *env);
+
+/* envelope_make.c */
+struct vr_envelope *vr_envelope_make(const struct vr_attrs *attrs,
+				     unsigned int threshold,
+				     const struct vr_share_request *reqs,
+				     unsigned int count,
+				     struct netlink_ext_ack *extack);
 
 /*
  * oblivious.c: one blinded exchange.  @unblind is 1 / r, a secret that serves
@@ -308,9 +340,16 @@ struct vr_unseal_reply {
 int vr_unseal_start(const void *envelope, size_t len, u64 request,
 		    u32 deadline_ms, struct vr_unseal_reply *reply,
 		    struct netlink_ext_ack *extack);
-struct vr_kek *vr_unseal_answer(u64 id, u32 index, const u8 *answer,
-				unsigned int len, int error,
-				struct netlink_ext_ack *extack);
+/* What came of a vault's answer that was taken; see vr_unseal_answer(). */
+struct vr_unseal_result {
+	struct vr_kek *kek;	/* with a reference, once it is there */
+	bool goes_on;		/* other answers are waited for */
+	int error;		/* of this answer, or of the unseal at its end */
+};
+
+int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
+		     int error, struct vr_unseal_result *result,
+		     struct netlink_ext_ack *extack);
 unsigned int vr_unseal_count(void);
 void vr_unseal_drop(void);
 void vr_unseal_exit(void);
@@ -392,6 +431,7 @@ void vr_keywrap_exit(void);
  */
 int vr_selftest(void);
 int vr_keywrap_selftest(void);
+int vr_shamir_selftest(void);
 
 /* netlink.c */
 extern struct genl_family vr_genl_family;

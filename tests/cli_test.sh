@@ -187,7 +187,7 @@ refused "a vault key that is not pinned is refused with the next step" \
 refused "a KEK that is not there is refused by name" "nowhere" \
 	vaultring kek unseal nowhere
 refused "showing one that is not there too" "nowhere" vaultring kek show nowhere
-refused "more than one share is refused clearly" "share|vault|threshold" \
+refused "one vault key for two shares is refused clearly" "same vault key" \
 	vaultring kek create many --vault hsm --vault hsm:root --threshold 2
 ok "status --json parses" json vaultring status --json
 ok "vault list --json names the vault" json_has '"hsm"' \

@@ -195,16 +195,18 @@ def secrets_of(args):
     if not args.kek:
         return
     envelope = oracle.load_envelope(args.kek[0])
-    key = oracle.load_key(args.kek[1])
-    secrets = oracle.verify(envelope, {s.index: key for s in envelope.shares})
+    secrets = oracle.load_secrets(*args.kek)
     yield "M", secrets.master
     yield "KEK", secrets.kek
     yield "HMAC key", secrets.mac
     for share in envelope.shares:
-        secret = secrets.shares[share.index]
-        yield f"share secret {share.index}", secret
+        if share.index not in secrets.shares:
+            continue
+        part = secrets.parts[share.index]
+        yield f"share secret {share.index}", secrets.shares[share.index]
+        yield f"part {share.index}", part
         yield f"mask {share.index}", bytes(
-            a ^ b for a, b in zip(share.masked, secrets.master))
+            a ^ b for a, b in zip(share.masked, part))
     for path in args.blob:
         with open(path, "rb") as file:
             yield f"DEK of {os.path.basename(path)}", \

@@ -11,7 +11,8 @@ files do not hold what the format says.  Shares no code with the module.
     oracle.py sector ENVELOPE KEY BLOB DEVICE OFFSET NUMBER [SIZE]
     oracle.py authentic ENVELOPE KEY DEVICE NUMBER BLOB...
 
-KEY is a PEM file.  `verify` and `open` print name=hex lines; BLOB may hold
+KEY is a PEM file, or several with commas between them: as many as the threshold
+says are needed, of any of the vaults.  `verify` and `open` print name=hex lines; BLOB may hold
 several blobs, one after the other, of which `open` prints each one's DEK.
 `sector` writes the plaintext of the sector at byte OFFSET + NUMBER * SIZE of
 DEVICE; `authentic` that of a sector whose tag dm-integrity keeps on DEVICE, if
@@ -137,6 +138,7 @@ class Envelope:
 class Secrets:
     """Everything that nobody outside the kernel may hold."""
     shares: dict
+    parts: dict
     master: bytes
     kek: bytes
     id: bytes
@@ -170,24 +172,30 @@ def unmask(share, secret, salt):
     return bytes(a ^ b for a, b in zip(share.masked, mask))
 
 
+def gf_tables():
+    """Powers of 3, which generates all of GF(2^8) but 0, and logarithms."""
+    powers, logarithms, value = [], {}, 1
+    for exponent in range(255):
+        powers.append(value)
+        logarithms[value] = exponent
+        value ^= value << 1
+        if value > 255:
+            value ^= 0x11b
+    return powers, logarithms
+
+
+POWERS, LOGARITHMS = gf_tables()
+
+
 def gf_mul(a, b):
-    product = 0
-    while b:
-        if b & 1:
-            product ^= a
-        a <<= 1
-        if a & 0x100:
-            a ^= 0x11b
-        b >>= 1
-    return product
+    if not a or not b:
+        return 0
+    return POWERS[(LOGARITHMS[a] + LOGARITHMS[b]) % 255]
 
 
 def gf_inv(a):
     require(a, "division by zero in GF(2^8)")
-    result = 1
-    for _ in range(254):
-        result = gf_mul(result, a)
-    return result
+    return POWERS[-LOGARITHMS[a] % 255]
 
 
 def shamir_split(secret, coefficients, xs):
@@ -244,7 +252,7 @@ def verify(env, keys):
     require(ident == env.id, "the id is not what M gives")
     require(hmac.compare_digest(envelope_hmac(mac, env.raw), env.hmac),
             "the HMAC over the envelope does not hold")
-    return Secrets(secrets, master, kek, ident, mac)
+    return Secrets(secrets, parts, master, kek, ident, mac)
 
 
 def open_blob(raw, secrets, use=None):
@@ -368,10 +376,12 @@ def load_envelope(path):
         return Envelope.parse(file.read())
 
 
-def load_secrets(envelope, key):
-    key = load_key(key)
+def load_secrets(envelope, paths):
     env = load_envelope(envelope)
-    return verify(env, {share.index: key for share in env.shares})
+    keys = [load_key(path) for path in paths.split(",")]
+    prints = {hashlib.sha256(spki(key)).digest(): key for key in keys}
+    return verify(env, {share.index: prints[share.fingerprint]
+                        for share in env.shares if share.fingerprint in prints})
 
 
 def load_dek(path, secrets):
@@ -385,6 +395,8 @@ def load_dek(path, secrets):
 def do_verify(secrets):
     for index, secret in secrets.shares.items():
         print(f"secret{index}={secret.hex()}")
+    for index, part in secrets.parts.items():
+        print(f"part{index}={part.hex()}")
     print(f"master={secrets.master.hex()}\nkek={secrets.kek.hex()}\n"
           f"id={secrets.id.hex()}\nmac={secrets.mac.hex()}")
 

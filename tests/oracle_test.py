@@ -4,14 +4,17 @@
 
 import hashlib
 import hmac
+import itertools
 import os
+import re
 import struct
 import sys
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 import oracle  # noqa: E402
 
 CASES = []
@@ -107,6 +110,40 @@ def gf_multiplication_gives_the_examples_of_fips_197():
 @case
 def gf_inverses_multiply_to_one():
     return all(oracle.gf_mul(a, oracle.gf_inv(a)) == 1 for a in range(1, 256))
+
+
+@case
+def any_k_of_n_parts_give_the_secret_and_fewer_do_not():
+    secret = os.urandom(32)
+    for n in range(1, 9):
+        for k in range(1, n + 1):
+            parts = oracle.shamir_split(
+                secret, [os.urandom(32) for _ in range(k - 1)],
+                range(1, n + 1))
+            for xs in itertools.combinations(parts, k):
+                if oracle.shamir_combine({x: parts[x] for x in xs}) != secret:
+                    return False
+            for xs in itertools.combinations(parts, k - 1):
+                if xs and oracle.shamir_combine(
+                        {x: parts[x] for x in xs}) == secret:
+                    return False
+    return True
+
+
+@case
+def the_parts_of_the_modules_self_test_are_the_oracles():
+    with open(os.path.join(HERE, "../kmod/selftest/shamir.c"),
+              encoding="ascii") as file:
+        text = file.read()
+    found = re.findall(r'"([0-9a-f]{64})"', text)
+    thresholds = [int(k) for k in re.findall(r"\t\{ ([1-8]), \{", text)]
+    inputs = [hashlib.sha256(name.encode()).digest() for name in
+              ["secret"] + [f"x{i}" for i in range(1, 8)]]
+    wanted = [data.hex() for data in inputs]
+    for k in thresholds:
+        parts = oracle.shamir_split(inputs[0], inputs[1:k], range(1, 9))
+        wanted += [parts[x].hex() for x in range(1, 9)]
+    return thresholds and found == wanted
 
 
 @case

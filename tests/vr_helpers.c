@@ -247,22 +247,40 @@ static int read_deks(const char *lines, unsigned int count,
 	return len;
 }
 
-int oracle_deks(const struct soft_vault *v, const struct kek *kek,
-		const uint8_t (*blobs)[VAULTRING_BLOB_SIZE], unsigned int count,
-		uint8_t (*deks)[VAULTRING_DEK_MAX])
+/* Writes the keys into dir; keys gets their paths, as oracle.py takes them. */
+static int save_keys(const struct soft_vault *const *vaults, int n,
+		     const char *dir, char *keys, size_t size)
+{
+	char path[64];
+	int i;
+
+	*keys = 0;
+	for (i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/key%d", dir, i);
+		if (soft_vault_save(vaults[i], path) ||
+		    strlen(keys) + strlen(path) + 2 > size)
+			return -1;
+		sprintf(keys + strlen(keys), "%s%s", i ? "," : "", path);
+	}
+	return 0;
+}
+
+static int oracle_open(const struct soft_vault *const *vaults, int n,
+		       const struct kek *kek,
+		       const uint8_t (*blobs)[VAULTRING_BLOB_SIZE],
+		       unsigned int count, uint8_t (*deks)[VAULTRING_DEK_MAX])
 {
 	const size_t size = 1024 + count * (2 * VAULTRING_DEK_MAX + 8);
-	char self[256], dir[] = "/tmp/oracle-XXXXXX", path[64];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char self[256], dir[] = "/tmp/oracle-XXXXXX", path[64], keys[512];
+	ssize_t len_self = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *out = malloc(size);
 	int len = -1;
 
-	if (!out || n < 0 || !mkdtemp(dir))
+	if (!out || len_self < 0 || !mkdtemp(dir))
 		goto out_free;
-	self[n] = 0;
+	self[len_self] = 0;
 	*strrchr(self, '/') = 0;
-	snprintf(path, sizeof(path), "%s/key", dir);
-	if (soft_vault_save(v, path))
+	if (save_keys(vaults, n, dir, keys, sizeof(keys)))
 		goto out_remove;
 	snprintf(path, sizeof(path), "%s/envelope", dir);
 	if (save(path, kek->envelope, kek->envelope_len))
@@ -271,7 +289,7 @@ int oracle_deks(const struct soft_vault *v, const struct kek *kek,
 	if (save(path, blobs, count * sizeof(*blobs)))
 		goto out_remove;
 	if (!run(out, size, "python3 %s/oracle.py open %s/envelope "
-		 "%s/key %s/blob", self, dir, dir, dir))
+		 "%s %s/blob", self, dir, keys, dir))
 		len = read_deks(out, count, deks);
 	else
 		fprintf(stderr, "# %s\n", out);
@@ -282,15 +300,28 @@ out_free:
 	return len;
 }
 
-int oracle_dek(const struct soft_vault *v, const struct kek *kek,
-	       const uint8_t *blob, uint8_t *dek)
+int oracle_deks(const struct soft_vault *v, const struct kek *kek,
+		const uint8_t (*blobs)[VAULTRING_BLOB_SIZE], unsigned int count,
+		uint8_t (*deks)[VAULTRING_DEK_MAX])
+{
+	return oracle_open(&v, 1, kek, blobs, count, deks);
+}
+
+int oracle_dek_of(const struct soft_vault *const *vaults, int n,
+		  const struct kek *kek, const uint8_t *blob, uint8_t *dek)
 {
 	uint8_t found[1][VAULTRING_DEK_MAX];
-	int len = oracle_deks(v, kek, (const void *)blob, 1, found);
+	int len = oracle_open(vaults, n, kek, (const void *)blob, 1, found);
 
 	if (len > 0)
 		memcpy(dek, found[0], len);
 	return len;
+}
+
+int oracle_dek(const struct soft_vault *v, const struct kek *kek,
+	       const uint8_t *blob, uint8_t *dek)
+{
+	return oracle_dek_of(&v, 1, kek, blob, dek);
 }
 
 /* Whether this task's allocations may fail, which is so in faults_test. */

@@ -227,21 +227,53 @@ uint64_t nl_u64(const struct nl_reply *r, int type)
 	return value;
 }
 
-int nl_share_of(const struct nl_reply *r, struct nl_share *share)
+/* nla_parse_nested() of one share, which stays where it is. */
+static int share_at(const void *at, size_t len, struct nl_share *share)
 {
 	static __thread struct nl_reply nested;
-	const size_t len = r->attr_len[VAULTRING_A_SHARE];
 
-	memset(share, 0, sizeof(*share));
-	if (!r->attr[VAULTRING_A_SHARE] || len > sizeof(nested.buf))
-		return -ENOMSG;
-	memcpy(nested.buf, r->attr[VAULTRING_A_SHARE], len);
-	parse(&nested, nested.buf, len);
+	parse(&nested, at, len);
 	if (nested.attr_len[VAULTRING_A_SHARE_CHALLENGE] != POINT_SIZE)
 		return -EMSGSIZE;
 	share->challenge = nested.attr[VAULTRING_A_SHARE_CHALLENGE];
 	share->index = nl_u32(&nested, VAULTRING_A_SHARE_INDEX);
 	return 0;
+}
+
+int nl_shares_of(const struct nl_reply *r, struct nl_share *shares, int max)
+{
+	size_t at = 0;
+	int n = 0, err;
+
+	while (at + NLA_HDRLEN <= r->len) {
+		const struct nlattr *a = (const void *)(r->buf + at);
+
+		if (a->nla_len < NLA_HDRLEN || a->nla_len > r->len - at)
+			return -EBADMSG;
+		at += NLA_ALIGN(a->nla_len);
+		if ((a->nla_type & NLA_TYPE_MASK) != VAULTRING_A_SHARE)
+			continue;
+		if (n == max)
+			return -E2BIG;
+		err = share_at((const uint8_t *)a + NLA_HDRLEN,
+			       a->nla_len - NLA_HDRLEN, &shares[n++]);
+		if (err)
+			return err;
+	}
+	return n;
+}
+
+/* A copy: r may be used again. */
+int nl_share_of(const struct nl_reply *r, struct nl_share *share)
+{
+	static __thread uint8_t nest[512];
+	const size_t len = r->attr_len[VAULTRING_A_SHARE];
+
+	memset(share, 0, sizeof(*share));
+	if (!r->attr[VAULTRING_A_SHARE] || len > sizeof(nest))
+		return -ENOMSG;
+	memcpy(nest, r->attr[VAULTRING_A_SHARE], len);
+	return share_at(nest, len, share);
 }
 
 static uint32_t group_of(const uint8_t *at, size_t len)

@@ -61,6 +61,8 @@ int nl_wait(int fd, struct nl_reply *r, int ms, int *cmd);
 uint32_t nl_u32(const struct nl_reply *r, int type);
 uint64_t nl_u64(const struct nl_reply *r, int type);
 int nl_share_of(const struct nl_reply *r, struct nl_share *share);
+/* All of them, at most max; how many, or a negative errno.  They point into r. */
+int nl_shares_of(const struct nl_reply *r, struct nl_share *shares, int max);
 
 /* vr_vault.c */
 struct soft_vault {
@@ -82,6 +84,10 @@ struct kek_options {
 	uint32_t uses, lease, lease_end, version;
 	uint64_t not_before, not_after;
 	const char *name;
+	/* In place of the one vault, with threshold: -1 sends 0, 0 none. */
+	const struct soft_vault *vaults;
+	int n_vaults, threshold;
+	char *text;		/* of a refusal, 256 bytes */
 };
 
 int soft_vault_make(struct soft_vault *v);
@@ -93,12 +99,18 @@ int soft_vault_exchange(const struct soft_vault *v, const uint8_t *point,
 /* Pins in /etc/vaultring/pins, the vault and one name. */
 int pins_set(int nl, const struct soft_vault *v, const char *name,
 	     const uint8_t *id);
+/* The same for n vaults. */
+int pins_set_all(int nl, const struct soft_vault *vaults, int n,
+		 const char *name, const uint8_t *id);
 int kek_create(int nl, const struct soft_vault *v, const struct kek_options *o,
 	       struct kek *kek);
 int unseal_start(int nl, const void *envelope, size_t len, uint32_t ms,
 		 struct nl_reply *r);
 int unseal_answer(int nl, uint64_t unseal, uint32_t index, const void *answer,
 		  size_t len, struct nl_reply *r);
+/* There is no answer: why. */
+int unseal_error(int nl, uint64_t unseal, uint32_t index, uint32_t error,
+		 struct nl_reply *r);
 int kek_unseal(int nl, const struct soft_vault *v, const void *envelope,
 	       size_t len);
 int kek_make(int nl, const struct soft_vault *v, const struct kek_options *o,
@@ -142,6 +154,9 @@ int hex_to(const char *text, uint8_t *data, size_t len);
 /* The DEK that tests/oracle.py gets from the files; its length or -1. */
 int oracle_dek(const struct soft_vault *v, const struct kek *kek,
 	       const uint8_t *blob, uint8_t *dek);
+/* The same from the keys of n vaults. */
+int oracle_dek_of(const struct soft_vault *const *vaults, int n,
+		  const struct kek *kek, const uint8_t *blob, uint8_t *dek);
 /* The same for many blobs of one use; the size of each DEK or -1. */
 int oracle_deks(const struct soft_vault *v, const struct kek *kek,
 		const uint8_t (*blobs)[VAULTRING_BLOB_SIZE], unsigned int count,

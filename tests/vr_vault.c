@@ -91,13 +91,14 @@ static void put_kek_pin(struct nl_msg *m, const char *name, const uint8_t *id)
 }
 
 /* The pins that the system has stay; a test only adds to them. */
-int pins_set(int nl, const struct soft_vault *v, const char *name,
-	     const uint8_t *id)
+int pins_set_all(int nl, const struct soft_vault *vaults, int n,
+		 const char *name, const uint8_t *id)
 {
 	char line[256], what[16], who[128], hex[80];
 	FILE *f = fopen(PINS, "re");
 	uint8_t value[32];
 	struct nl_msg m;
+	int i;
 
 	nl_start(&m, VAULTRING_CMD_PINS_SET, 0);
 	while (f && fgets(line, sizeof(line), f)) {
@@ -111,11 +112,17 @@ int pins_set(int nl, const struct soft_vault *v, const char *name,
 	}
 	if (f)
 		fclose(f);
-	if (v)
-		nl_put(&m, VAULTRING_A_VAULT_PIN, v->fingerprint, 32);
+	for (i = 0; i < n; i++)
+		nl_put(&m, VAULTRING_A_VAULT_PIN, vaults[i].fingerprint, 32);
 	if (name)
 		put_kek_pin(&m, name, id);
 	return nl_call(nl, &m, NULL);
+}
+
+int pins_set(int nl, const struct soft_vault *v, const char *name,
+	     const uint8_t *id)
+{
+	return pins_set_all(nl, v, v ? 1 : 0, name, id);
 }
 
 static void put_share(struct nl_msg *m, const struct soft_vault *v)
@@ -159,8 +166,16 @@ int kek_create(int nl, const struct soft_vault *v, const struct kek_options *o,
 		nl_put_u32(&m, VAULTRING_A_LEASE, o->lease);
 	if (o->lease_end)
 		nl_put_u32(&m, VAULTRING_A_LEASE_END, o->lease_end);
-	put_share(&m, v);
+	if (o->threshold)
+		nl_put_u32(&m, VAULTRING_A_THRESHOLD,
+			   o->threshold < 0 ? 0 : o->threshold);
+	if (!o->vaults)
+		put_share(&m, v);
+	for (i = 0; o->vaults && i < o->n_vaults; i++)
+		put_share(&m, &o->vaults[i]);
 	err = nl_call(nl, &m, &r);
+	if (err && o->text)
+		strcpy(o->text, r.text);
 	if (err)
 		return err;
 	kek->envelope_len = r.attr_len[VAULTRING_A_ENVELOPE];
@@ -197,6 +212,21 @@ int unseal_answer(int nl, uint64_t unseal, uint32_t index, const void *answer,
 	nl_put_u32(&m, VAULTRING_A_SHARE_INDEX, index);
 	nl_put(&m, VAULTRING_A_SHARE_ANSWER, answer, len);
 	nl_nest_end(&m, nest);
+	return nl_call(nl, &m, r);
+}
+
+int unseal_error(int nl, uint64_t unseal, uint32_t index, uint32_t error,
+		 struct nl_reply *r)
+{
+	struct nl_msg m;
+	size_t nest;
+
+	nl_start(&m, VAULTRING_CMD_UNSEAL_ANSWER, 0);
+	nl_put_u64(&m, VAULTRING_A_UNSEAL, unseal);
+	nest = nl_nest(&m, VAULTRING_A_SHARE);
+	nl_put_u32(&m, VAULTRING_A_SHARE_INDEX, index);
+	nl_nest_end(&m, nest);
+	nl_put_u32(&m, VAULTRING_A_ERROR, error);
 	return nl_call(nl, &m, r);
 }
 

@@ -86,7 +86,7 @@ json_t *use_list(uint32_t mask);
 /* client.c: the daemon's socket; all calls are bounded */
 struct daemon_error {
 	int err;			/* ECONNREFUSED, ENOENT: not running */
-	char message[1024];
+	char message[4096];
 };
 
 json_t *daemon_try(const char *method, json_t *stolen_params,

@@ -6,6 +6,7 @@
  * ending it, is the kernel's.  So revoke works with a dead daemon.
  */
 
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,20 @@ json_t *all_keks(bool say_why, bool *whole)
 	return stored;
 }
 
+/* "a", or "2 of a, b, c"; to free */
+static char *format_vaults(const json_t *kek)
+{
+	const json_t *vaults = json_object_get(kek, "vaults");
+	char *list = format_list(vaults, "-"), *text;
+
+	if (json_array_size(vaults) < 2 ||
+	    asprintf(&text, "%lld of %s", (long long)json_integer_value(
+			json_object_get(kek, "threshold")), list) < 0)
+		return list;
+	free(list);
+	return text;
+}
+
 void print_keks(const json_t *keks, bool whole)
 {
 	struct table table = { 0 };
@@ -74,7 +89,7 @@ void print_keks(const json_t *keks, bool whole)
 	json_array_foreach(keks, i, kek) {
 		const json_t *live = json_object_get(kek, "transforms");
 		char version[24], lease[32] = "-", count[24];
-		char *vaults = format_list(json_object_get(kek, "vaults"), "-");
+		char *vaults = format_vaults(kek);
 		char *uses = format_list(json_object_get(kek, "uses"), "-");
 
 		snprintf(version, sizeof(version), "%lld", (long long)
@@ -132,6 +147,20 @@ static void print_list(const char *label, const json_t *array, const char *empty
 	free(list);
 }
 
+static void print_shares(const json_t *shares)
+{
+	const json_t *share;
+	char label[24];
+	size_t i;
+
+	json_array_foreach(shares, i, share) {
+		snprintf(label, sizeof(label), "share %lld", (long long)
+			 json_integer_value(json_object_get(share, "index")));
+		printf("%-12svault %s, key %s\n", label, text(share, "vault"),
+		       text(share, "fingerprint"));
+	}
+}
+
 static void print_kek(const json_t *kek, const char *pinned)
 {
 	const char *state = text(kek, "state");
@@ -157,7 +186,7 @@ static void print_kek(const json_t *kek, const char *pinned)
 	print_list("uses", json_object_get(kek, "uses"), "-");
 	if (!json_object_get(kek, "envelope"))
 		return;
-	print_list("vaults", json_object_get(kek, "vaults"), "-");
+	print_shares(json_object_get(kek, "shares"));
 	printf("%-12s%lld of %zu\n", "threshold", (long long)
 	       json_integer_value(json_object_get(kek, "threshold")),
 	       json_array_size(json_object_get(kek, "vaults")));
@@ -350,11 +379,12 @@ static int kek_revoke(const struct verb *verb, int argc, char *argv[])
 }
 
 const struct verb verb_kek[] = {
-	{ "create", kek_create, "NAME --vault VAULT[:KEY] [OPTION...]",
+	{ "create", kek_create, "NAME --vault VAULT[:KEY]... [OPTION...]",
 	  "have the kernel make a KEK, pin its id, store and unseal it",
-	  "      --vault VAULT[:KEY]     the vault that guards it; this version of\n"
-	  "                              the module takes one\n"
-	  "      --threshold K           how many vaults an unseal needs (1)\n"
+	  "      --vault VAULT[:KEY]     a vault that guards it; repeated, up to 8,\n"
+	  "                              each with a key of its own\n"
+	  "      --threshold K           how many of them an unseal needs; must be\n"
+	  "                              said where there are several\n"
 	  "      --use USE[,USE...]      xts, cbc, ctr, gcm, fscrypt, hmac (all)\n"
 	  "      --lease TIME            unsealed for at most that long\n"
 	  "      --on-lease-end ACTION   keep or kill what is open (keep)\n"

@@ -173,6 +173,11 @@ static const char *take_rest(struct kek_spec *spec, int argc, char *argv[])
 		return "a name has 1 to 63 of A-Z a-z 0-9 . _ -";
 	if (!spec->n_shares)
 		return "give a vault with --vault";
+	/* One of two and two of two are not alike: nobody should get either. */
+	if (!spec->threshold && spec->n_shares > 1)
+		return "with several vaults, say with --threshold how many of them an unseal needs";
+	if (!spec->threshold)
+		spec->threshold = 1;
 	if (spec->threshold > spec->n_shares)
 		return "--threshold is higher than the number of vaults";
 	if (spec->not_after && spec->not_after <= spec->not_before)
@@ -211,6 +216,23 @@ static int check_not_pinned(const struct pins *pins, const char *name)
 	return -EEXIST;
 }
 
+/* Or a vault would count as two. */
+static int check_another_key(const struct kek_spec *spec, size_t i)
+{
+	size_t j;
+
+	for (j = 0; j < i; j++) {
+		if (strcmp(spec->shares[i].key.fingerprint,
+			   spec->shares[j].key.fingerprint))
+			continue;
+		say_error("kek %s: %s and %s are the same vault key; each "
+			  "share needs one of its own", spec->name,
+			  spec->shares[j].vault, spec->shares[i].vault);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* What the kernel would refuse is said here, where it can be said well. */
 static int ask_public_keys(const struct pins *pins, struct kek_spec *spec)
 {
@@ -222,6 +244,8 @@ static int ask_public_keys(const struct pins *pins, struct kek_spec *spec)
 
 		if (vault_public_key(vault, key))
 			return -EIO;
+		if (check_another_key(spec, i))
+			return -EINVAL;
 		if (pins_have_vault(pins, key->fingerprint))
 			continue;
 		say_error("vault %s: its public key is not trusted on this "
@@ -355,7 +379,7 @@ int kek_create(const struct verb *verb, int argc, char *argv[])
 		{ "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	struct kek_spec spec = {
-		.version = 1, .threshold = 1,
+		.version = 1,
 		.lease_end = VAULTRING_LEASE_END_KEEP,
 	};
 	const char *why = NULL;

@@ -14,6 +14,7 @@ static const struct {
 	int (*run)(void);
 } vr_selftests[] = {
 	{ "key wrap", vr_keywrap_selftest },
+	{ "shamir", vr_shamir_selftest },
 };
 
 int vr_selftest(void)

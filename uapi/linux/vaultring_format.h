@@ -60,8 +60,8 @@ struct vaultring_blob {
  *
  * where name goes without its padding.  M is split @threshold-of-@shares by
  * Shamir's scheme over GF(2^8) with the polynomial 0x11b, byte by byte, share i
- * at x = its index; with a threshold of 1 every share is M itself.  Share i is
- * stored as
+ * at x = its index; with a threshold of 1 every share is M itself.  No two shares
+ * are for the same vault key.  Share i is stored as
  *
  *	masked = share_i XOR HKDF(secret_i, "vaultring share v1" || u8 index ||
  *				  salt), 32 bytes

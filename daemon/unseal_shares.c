@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Asking the vaults of an unseal
+ *
+ * All are asked at once, each through its own worker, so that none waits for
+ * another.  What comes is handed to the kernel at once, and so is that a share
+ * will not come.  Whether the unseal goes on, and what came of it, the kernel
+ * says.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+#include "unseal.h"
+
+#define LATE "it did not answer in time"
+
+static const char *vault_name(const char *ref, char name[VAULTRING_MAX_VAULT + 1])
+{
+	const char *key;
+
+	if (vault_ref_split(ref, name, &key))
+		snprintf(name, VAULTRING_MAX_VAULT + 1, "%s", ref);
+	return name;
+}
+
+/* What a failed exchange means to a person, without what to do about it. */
+static void failure_reason(char *text, size_t size, const char *vault, int err,
+			   const char *message)
+{
+	char name[VAULTRING_MAX_VAULT + 1];
+	const char *what = "refused";
+
+	if (err == -EAGAIN)
+		what = "is away";
+	else if (err == -EKEYREJECTED)
+		what = "gave no proper answer";
+	snprintf(text, size, "vault %s %s (%s)", vault_name(vault, name), what,
+		 message);
+}
+
+static const char *advice(int err)
+{
+	return err == -EAGAIN || err == -EKEYREJECTED ? "" :
+	       "set this right, then ";
+}
+
+void vault_failure_text(char *text, size_t size, const char *vault, int err,
+			const char *message)
+{
+	char name[VAULTRING_MAX_VAULT + 1];
+	size_t len;
+
+	failure_reason(text, size, vault, err, message);
+	len = strlen(text);
+	snprintf(text + len, size - len, "; %stry: vaultring vault check %s",
+		 advice(err), vault_name(vault, name));
+}
+
+static size_t add(char *text, size_t size, size_t at, const char *more)
+{
+	int n = at < size ? snprintf(text + at, size - at, "%s", more) : 0;
+
+	return at + (n > 0 ? n : 0);
+}
+
+/* Each vault that failed and why, and where to look first. */
+static void add_reasons(const struct unseal *u, char *text, size_t size)
+{
+	const struct unseal_share *first = NULL;
+	size_t i, at = strlen(text);
+	char name[VAULTRING_MAX_VAULT + 1];
+
+	for (i = 0; i < u->start.n; i++) {
+		const struct unseal_share *s = &u->shares[i];
+
+		if (!s->reason[0])
+			continue;
+		at = add(text, size, at, at ? "; " : "");
+		at = add(text, size, at, s->reason);
+		first = first ?: s;
+	}
+	if (!first)
+		return;
+	at = add(text, size, at, "; ");
+	at = add(text, size, at, advice(first->err));
+	at = add(text, size, at, "try: vaultring vault check ");
+	add(text, size, at, vault_name(first->challenge->vault, name));
+}
+
+/* --- what came --- */
+
+/* "vault a" or "vaults a, b": those whose answers the kernel has. */
+static size_t add_answered(const struct unseal *u, char *text, size_t size)
+{
+	char name[VAULTRING_MAX_VAULT + 1], list[600] = "";
+	size_t i, n = 0, at = 0;
+
+	for (i = 0; i < u->start.n; i++) {
+		const struct unseal_share *s = &u->shares[i];
+
+		if (!s->done || s->err)
+			continue;
+		at = add(list, sizeof(list), at, n++ ? ", " : " ");
+		at = add(list, sizeof(list), at,
+			 vault_name(s->challenge->vault, name));
+	}
+	at = strlen(text);
+	at = add(text, size, at, n > 1 ? "vaults" : "vault");
+	add(text, size, at, list);
+	return n;
+}
+
+/* Not enough vaults are left. */
+static void finish_failed(struct unseal *u, int err)
+{
+	char text[3000] = "";
+
+	if (u->start.n > 1)
+		snprintf(text, sizeof(text), "it needs %u of %zu vaults",
+			 u->envelope.threshold, u->start.n);
+	if (u->wrong) {
+		add(text, sizeof(text), strlen(text), "; of ");
+		add_answered(u, text, sizeof(text));
+		add(text, sizeof(text), strlen(text),
+		    " an answer is wrong, or the envelope is damaged");
+	}
+	add_reasons(u, text, sizeof(text));
+	unseal_finish(u, err, text, NULL);
+}
+
+/* The kernel refused an answer, and with it the unseal. */
+static void finish_refused(struct unseal *u, int err)
+{
+	const char *why = netlink_error(u->d->nl);
+	char text[3000];
+	size_t n, at;
+
+	snprintf(text, sizeof(text), "%sthe answer of ",
+		 err == -EKEYREJECTED ? "" : "the kernel refused ");
+	n = add_answered(u, text, sizeof(text));
+	at = strlen(text);
+	snprintf(text + at, sizeof(text) - at, err == -EKEYREJECTED ?
+		 " was rejected: %s; the envelope is damaged (restore it from a backup) or %s wrong (see: vaultring vault list)" :
+		 ": %s", why, n > 1 ? "one of them is" : "the vault is");
+	add_reasons(u, text, sizeof(text));
+	/* Too late is not wrong. */
+	unseal_finish(u, err == -ENOENT ? -EAGAIN : err, text, NULL);
+}
+
+/* Whether the unseal has been finished with this. */
+static bool hand_in(struct unseal_share *s, const uint8_t *x)
+{
+	struct unseal *u = s->unseal;
+	struct unseal_result result;
+	int err;
+
+	s->done = true;
+	err = netlink_unseal_answer(u->d->nl, u->start.unseal,
+				    s->challenge->index, x, FINGERPRINT_SIZE, 0,
+				    &result);
+	if (err) {
+		finish_refused(u, err);
+		return true;
+	}
+	if (result.active) {
+		unseal_finish(u, 0, "", &result);
+		return true;
+	}
+	u->wrong = u->wrong || result.err;
+	if (result.err)
+		log_warning("kek %s: the answer of vault %s, or one before it, is wrong; waiting for the others",
+			    u->envelope.name, s->challenge->vault);
+	return false;
+}
+
+static void note_failure(struct unseal_share *s, int err, const char *message)
+{
+	s->err = err;
+	failure_reason(s->reason, sizeof(s->reason), s->challenge->vault, err,
+		       message);
+}
+
+/* Whether the unseal has been finished with this. */
+static bool give_up(struct unseal_share *s, int err, const char *message)
+{
+	struct unseal *u = s->unseal;
+	struct unseal_result result;
+	int failed;
+
+	note_failure(s, err, message);
+	s->done = true;
+	failed = netlink_unseal_answer(u->d->nl, u->start.unseal,
+				       s->challenge->index, NULL, 0, -err,
+				       &result);
+	if (!failed && result.goes_on) {
+		log_warning("kek %s: %s; waiting for the other vaults",
+			    u->envelope.name, s->reason);
+		return false;
+	}
+	/* At its deadline the kernel may have been faster. */
+	finish_failed(u, failed == -ENOENT ? -EAGAIN : failed ?:
+		      result.err ?: err);
+	return true;
+}
+
+static void on_exchange(void *arg, const struct worker_reply *reply)
+{
+	struct unseal_share *s = arg;
+	uint8_t x[FINGERPRINT_SIZE];
+	const char *hex;
+
+	s->job = NULL;
+	if (reply->err) {
+		give_up(s, reply->err, reply->message);
+		return;
+	}
+	hex = json_string_value(json_object_get(reply->body, "x"));
+	if (!hex || hex_decode(hex, x, sizeof(x))) {
+		give_up(s, -EKEYREJECTED, "its answer is not 32 bytes in hex");
+		return;
+	}
+	hand_in(s, x);
+	explicit_bzero(x, sizeof(x));
+}
+
+/* --- asking --- */
+
+static int ask(struct unseal_share *s, const char **why)
+{
+	const struct challenge *c = s->challenge;
+	char name[VAULTRING_MAX_VAULT + 1], point[2 * sizeof(c->point) + 1];
+	char fingerprint[FINGERPRINT_HEX];
+	struct worker *worker;
+	const char *key;
+
+	if (c->method != VAULTRING_METHOD_OBLIVIOUS ||
+	    c->len != VAULTRING_OBLIVIOUS_DATA) {
+		*why = "this version of vaultringd knows the oblivious method only";
+		return -ENOKEY;
+	}
+	worker = vault_ref_split(c->vault, name, &key) ? NULL :
+		 daemon_worker(s->unseal->d, name);
+	if (!worker) {
+		*why = "it is not in vaultring.conf";
+		return -ENOKEY;
+	}
+	hex_encode(point, c->point, c->len);
+	hex_encode(fingerprint, c->fingerprint, sizeof(c->fingerprint));
+	*why = "too much is waiting for it";
+	return worker_submit(worker,
+			     json_pack("{s:s, s:s, s:s, s:s}", "op", "exchange",
+				       "key", key, "spki-fingerprint",
+				       fingerprint, "point", point),
+			     false, on_exchange, s, &s->job);
+}
+
+void unseal_ask(struct unseal *u)
+{
+	const char *why;
+	size_t i;
+	int err;
+
+	for (i = 0; i < u->start.n; i++)
+		u->shares[i] = (struct unseal_share){
+			.unseal = u, .challenge = &u->start.challenges[i],
+		};
+	for (i = 0; i < u->start.n; i++) {
+		err = ask(&u->shares[i], &why);
+		if (err && give_up(&u->shares[i], err, why))
+			return;
+	}
+}
+
+void unseal_time_out(struct unseal *u)
+{
+	size_t i;
+
+	/* All of them first: the kernel may have dropped it already. */
+	for (i = 0; i < u->start.n; i++) {
+		if (u->shares[i].done)
+			continue;
+		worker_cancel(u->shares[i].job);
+		u->shares[i].job = NULL;
+		note_failure(&u->shares[i], -EAGAIN, LATE);
+	}
+	for (i = 0; i < u->start.n; i++) {
+		struct unseal_share *s = &u->shares[i];
+
+		if (s->done)
+			continue;
+		if (give_up(s, -EAGAIN, LATE))
+			return;
+	}
+	/* The kernel had its last word long ago; this cannot be. */
+	unseal_finish(u, -EAGAIN, "no answer in time", NULL);
+}
+
+void unseal_drop_shares(struct unseal *u, int err)
+{
+	struct unseal_result ignored;
+	size_t i;
+
+	for (i = 0; i < u->start.n; i++) {
+		struct unseal_share *s = &u->shares[i];
+
+		worker_cancel(s->job);
+		s->job = NULL;
+		/* -ENOENT, as a rule: it has ended all of them itself. */
+		if (err && !s->done)
+			netlink_unseal_answer(u->d->nl, u->start.unseal,
+					      u->start.challenges[i].index,
+					      NULL, 0, -err, &ignored);
+		s->done = true;
+	}
+}
