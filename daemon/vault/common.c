@@ -42,6 +42,21 @@ int vault_fail(int err, const char *format, ...)
 	return err;
 }
 
+void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE])
+{
+	/* Up to the uncompressed point, which begins with 04. */
+	static const uint8_t prefix[] = {
+		0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce,
+		0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+		0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+	};
+
+	_Static_assert(sizeof(prefix) + POINT_SIZE == SPKI_P256_SIZE,
+		       "a P-256 SubjectPublicKeyInfo has 91 bytes");
+	memcpy(spki, prefix, sizeof(prefix));
+	memcpy(spki + sizeof(prefix), point, POINT_SIZE);
+}
+
 /* A mistyped one must not silently mean its default. */
 static int check_settings(json_t *given)
 {

@@ -45,6 +45,8 @@ extern const struct vault_ops vault_ops;
 
 /* common.c */
 const char *vault_setting(const char *name);	/* NULL if it is not set */
+/* SubjectPublicKeyInfo (DER, RFC 5480) of a point on P-256 */
+void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE]);
 int vault_fail(int err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
