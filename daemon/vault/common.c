@@ -171,6 +171,29 @@ static int op_exchange(const json_t *request, json_t *reply)
 	return err ? -ENOMEM : 0;
 }
 
+static int op_init(const json_t *request, json_t *reply)
+{
+	struct vault_made made = { .spki_len = 0 };
+	char hex[2 * MADE_FILE_MAX + 1];
+	int err;
+
+	if (!vault_ops.init)
+		return vault_fail(-ENOKEY, "keys of a %s vault are made with its own tools; see: man vaultringd",
+				  vault_ops.scheme);
+	if (*request_key_name(request))
+		return vault_fail(-ENOKEY, "only the key that its uri names can be made");
+	err = vault_ops.init(&made);
+	if (err)
+		return err;
+	hex_encode(hex, made.spki, made.spki_len);
+	err = json_object_set_new(reply, "spki", json_string(hex));
+	if (!err && made.file_len) {
+		hex_encode(hex, made.file, made.file_len);
+		err = json_object_set_new(reply, "file", json_string(hex));
+	}
+	return err ? -ENOMEM : 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(const json_t *request, json_t *reply);
@@ -178,6 +201,7 @@ static const struct {
 	{ "configure", op_configure },
 	{ "public-key", op_public_key },
 	{ "exchange", op_exchange },
+	{ "init", op_init },
 };
 
 static int run_op(const json_t *request, json_t *reply)
@@ -232,6 +256,8 @@ static int answer(int fd, const char *line, size_t len)
 	json_object_set(reply, "id", json_object_get(request, "id") ?:
 			json_null());
 	text = json_dumps(reply, JSON_COMPACT);
+	if (vault_ops.rest)
+		vault_ops.rest();
 	json_decref(request);
 	json_decref(reply);
 	if (!text)
