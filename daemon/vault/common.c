@@ -25,6 +25,7 @@
 #define LINE_SIZE (64 * 1024)
 
 static json_t *settings;
+static bool configured;
 static char failure[512];
 
 const char *vault_setting(const char *name)
@@ -92,9 +93,12 @@ static int op_configure(const json_t *request, json_t *reply)
 	settings = json_deep_copy(given);
 	uri = vault_setting("uri");
 	if (!uri || strncmp(uri, vault_ops.scheme, len) || uri[len] != ':')
-		return vault_fail(-ENOKEY, "its uri does not begin with %s:",
-				  vault_ops.scheme);
-	return vault_ops.configure();
+		err = vault_fail(-ENOKEY, "its uri does not begin with %s:",
+				 vault_ops.scheme);
+	else
+		err = vault_ops.configure();
+	configured = !err;
+	return err;
 }
 
 static const char *request_key_name(const json_t *request)
@@ -214,7 +218,7 @@ static int run_op(const json_t *request, json_t *reply)
 	for (i = 0; i < ARRAY_SIZE(ops); i++) {
 		if (strcmp(op, ops[i].name))
 			continue;
-		if (i && !settings)
+		if (i && !configured)
 			return vault_fail(-ENOKEY, "configure comes first");
 		return ops[i].run(request, reply);
 	}

@@ -117,6 +117,9 @@ int tpm_open(struct tpm *t)
 	}
 	if (!t->tcti) {
 		rc = Tss2_TctiLdr_Initialize(t->uri.tcti, &t->tcti);
+		/* What it leaves there is not to be used, or freed. */
+		if (rc)
+			t->tcti = NULL;
 		if (rc)
 			return vault_fail(-EAGAIN, "cannot reach the TPM by %s: %s (0x%x)",
 					  t->uri.tcti, Tss2_RC_Decode(rc), rc);
