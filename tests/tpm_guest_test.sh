@@ -167,7 +167,7 @@ close_it()
 
 other_pcrs()
 {
-	tpm2_pcrextend 8:sha256=$(printf %064d 1) &&
+	tpm2_pcrextend "8:sha256=$(printf %064d 1)" &&
 		grep "the TPM guards this" $MOUNT/file && close_it &&
 		vaultring kek revoke bound
 }

@@ -4,7 +4,7 @@
 # What the tests of the TPM worker share: a software TPM in a folder of its own,
 # and the worker asked as the daemon would.  Sourced, never run.
 
-# shellcheck disable=SC2034 # used by those who source this
+# shellcheck disable=SC2034,SC2086 # used by those who source this; words
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -131,7 +131,7 @@ garbage_settings()
 {
 	local pcrs status=0
 
-	for pcrs in '' 7 sha256 sha256: sha256:24 sha256:7, sha256:-1 md5:7 \
+	for pcrs in '' 7 sha256 sha256: sha256:24 'sha256:7,' sha256:-1 md5:7 \
 		sha256:7x 'sha256: 7' sha256:7,,8 sha256:99999999999999999999; do
 		with "$(configure $PLAIN pcrs "$pcrs")" '"refused".*pcrs' ||
 			status=1

@@ -135,6 +135,27 @@ static int load_file(struct tpm *t, struct tpm_key *key)
 	return rc ? tpm_fail("loading the key", rc) : 0;
 }
 
+/*
+ * The library has read the public key, too, and encrypts to that: was it the
+ * same?  A key's name is the SHA-256 of it.
+ */
+static int same_key(struct tpm *t, const struct tpm_key *key)
+{
+	uint8_t data[sizeof(TPMT_PUBLIC)], hash[FINGERPRINT_SIZE];
+	TPM2B_NAME *name = NULL;
+	size_t len = 0;
+	bool same = !Tss2_MU_TPMT_PUBLIC_Marshal(&key->public, data,
+						 sizeof(data), &len) &&
+		    !sha256(data, len, hash) &&
+		    !Esys_TR_GetName(t->esys, key->object, &name) &&
+		    name->size == 2 + sizeof(hash) &&
+		    !memcmp(name->name + 2, hash, sizeof(hash));
+
+	Esys_Free(name);
+	return same ? 0 : vault_fail(-EKEYREJECTED, "the TPM shows %s in two ways",
+				     key->text);
+}
+
 /* A name comes from an envelope: it can be a handle, but not any file. */
 int tpm_key_find(struct tpm *t, const char *name)
 {
@@ -163,7 +184,8 @@ int tpm_key_find(struct tpm *t, const char *name)
 		return tpm_fail("reading the public key", rc);
 	key->public = public->publicArea;
 	Esys_Free(public);
-	return 0;
+	/* Others are refused when they are judged. */
+	return key->public.nameAlg == TPM2_ALG_SHA256 ? same_key(t, key) : 0;
 }
 
 static const char *wrong_kind(const TPMT_PUBLIC *p)
