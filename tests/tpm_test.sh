@@ -257,6 +257,8 @@ $(exchange; exchange)" "$right" '"away"' && tpm_reboot && agrees $PLAIN
 # Off and on again between two requests to the same worker.
 away_and_back()
 {
+	local want
+
 	cat > "$WORK/again" << END
 kill \$(cat $WORK/tpm.pid)
 sleep 0.3
@@ -265,14 +267,29 @@ swtpm socket --tpm2 --tpmstate dir=$STATE --daemon \\
 	--ctrl type=tcp,port=$((PORT + 1)),bindaddr=127.0.0.1 \\
 	--flags not-need-init,startup-clear --pid file=$WORK/tpm.pid
 END
+	want=$(truth $PLAIN)
 	with "$(configure $PLAIN; exchange)
 !sh $WORK/again
-$(exchange)" "$right$(truth $PLAIN)"
+$(exchange)" "$right$want" > "$WORK/both"
+	cat "$WORK/both"
+	[ "$(grep -c "$want" "$WORK/both")" -eq 2 ]
 	set -- $?
 	kill "$(cat "$WORK/tpm.pid")"
 	sleep 0.3
 	tpm_off
 	tpm_on && return "$1"
+}
+
+# Another key under the same handle: an old memory of it would cost a PIN.
+replaced()
+{
+	with "$(configure $NEW; echo "$init"; echo "$public")
+!timeout 10 tpm2_evictcontrol -Q -C o -c $NEW
+$(echo "$init"; echo "$public"; exchange)" "$right" > "$WORK/replaced"
+	cat "$WORK/replaced"
+	tpm2_evictcontrol -Q -C o -c $NEW
+	sed -n 's/.*"spki": *"\([0-9a-f]*\)".*/\1/p' "$WORK/replaced" |
+		uniq -c | awk '{ print $1; n += $1 == 2 } END { exit n != 2 }'
 }
 
 missing_device()
@@ -441,6 +458,7 @@ ok "its public key is refused, too" \
 ok "a TPM that ends is away, and comes back" same_worker TERM
 ok "a TPM that is killed is away, and comes back" same_worker KILL
 ok "the worker notices neither end nor start" away_and_back
+ok "it notices a key that is replaced" replaced
 ok "a missing device is away" missing_device
 ok "a device that it may not use is away, and says what to do" forbidden_device
 ok "a device that is no TPM is away" no_tpm_behind
