@@ -103,7 +103,7 @@ static const char *take_all(const char *text, const char *end, char between,
 			    struct tpm2_uri *uri)
 {
 	const char *stop, *equals, *wrong = NULL;
-	char value[sizeof(uri->tcti)];
+	char value[sizeof(uri->tcti)] = "";
 
 	for (; !wrong && text < end; text = stop + 1) {
 		stop = memchr(text, between, end - text) ?: end;
