@@ -120,12 +120,14 @@ without_drop_in()
 
 # --- the volume ---
 
+# Longer than the default: the host may have much else to do.
 bound_vault()
 {
+	sed -i '/^\[vault tpm\]/a timeout = 15s' $CONF
 	{
 		vault bound handle=0x81000101 "pcrs = sha256:8" \
-			"pin-source = $PIN_FILE"
-		vault sealed file=/etc/vaultring/sealed.tpm
+			"pin-source = $PIN_FILE" "timeout = 15s"
+		vault sealed file=/etc/vaultring/sealed.tpm "timeout = 15s"
 		vault nowhere 'handle=0x81000102?tcti=device:/dev/tpmrm7'
 	} >> $CONF
 	restart && vaultring vault init bound && vaultring vault pin bound &&
