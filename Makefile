@@ -53,7 +53,8 @@ install-units:
 		$(U)/vaultring-guard.service
 	install -D -m 0644 $(U)/vaultring.sysusers $(LIB)/sysusers.d/vaultring.conf
 	install -D -m 0644 $(U)/vaultring.modules $(LIB)/modules-load.d/vaultring.conf
-	install -D -m 0644 -t $(EXAMPLES) $(U)/softhsm.conf $(U)/vaultring.conf
+	install -D -m 0644 -t $(EXAMPLES) $(U)/softhsm.conf \
+		$(U)/tpm2.conf $(U)/vaultring.conf
 	[ -e $(CONF) ] || install -D -m 0644 $(U)/vaultring.conf $(CONF)
 
 install-man:

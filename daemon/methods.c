@@ -150,6 +150,25 @@ static void on_public_key(void *arg, const struct worker_reply *r)
 	vault_call_free(v);
 }
 
+/* What it made of it for a file is for root's tool to keep: we cannot. */
+static void on_init(void *arg, const struct worker_reply *r)
+{
+	struct vault_call *v = arg;
+	const char *hex;
+
+	if (r->err)
+		vault_call_failed(v, r);
+	else if (take_spki(r, &hex, v->fingerprint))
+		call_error(v->call, -EKEYREJECTED, "vault %s gave something else than a public key",
+			   v->ref);
+	else
+		call_reply(v->call, json_pack("{s:s, s:s, s:O?}", "vault",
+					      v->ref, "fingerprint",
+					      v->fingerprint, "file",
+					      json_object_get(r->body, "file")));
+	vault_call_free(v);
+}
+
 static void on_check_answer(void *arg, const struct worker_reply *r)
 {
 	struct vault_call *v = arg;
@@ -195,7 +214,7 @@ static void on_check_key(void *arg, const struct worker_reply *r)
 }
 
 static void ask_vault(struct daemon *d, struct call *call, const json_t *params,
-		      worker_fn fn)
+		      const char *op, worker_fn fn)
 {
 	const char *ref, *key;
 	struct worker *w = vault_param(d, call, params, &ref, &key);
@@ -214,8 +233,8 @@ static void ask_vault(struct daemon *d, struct call *call, const json_t *params,
 	snprintf(v->ref, sizeof(v->ref), "%s", ref);
 	v->key = v->ref + (key - ref);
 	call_progress(call, "asking vault %s", worker_config(w)->name);
-	if (worker_submit(w, json_pack("{s:s, s:s}", "op", "public-key", "key",
-				       v->key), true, fn, v, NULL)) {
+	if (worker_submit(w, json_pack("{s:s, s:s}", "op", op, "key", v->key),
+			  true, fn, v, NULL)) {
 		call_error(call, -EAGAIN, "vault %s: too much is waiting for it",
 			   v->ref);
 		vault_call_free(v);
@@ -225,13 +244,18 @@ static void ask_vault(struct daemon *d, struct call *call, const json_t *params,
 static void vault_public_key(struct daemon *d, struct call *call,
 			     const json_t *params)
 {
-	ask_vault(d, call, params, on_public_key);
+	ask_vault(d, call, params, "public-key", on_public_key);
 }
 
 static void vault_check(struct daemon *d, struct call *call,
 			const json_t *params)
 {
-	ask_vault(d, call, params, on_check_key);
+	ask_vault(d, call, params, "public-key", on_check_key);
+}
+
+static void vault_init(struct daemon *d, struct call *call, const json_t *params)
+{
+	ask_vault(d, call, params, "init", on_init);
 }
 
 /* --- KEKs --- */
@@ -311,6 +335,7 @@ static const struct {
 	{ "vaultring.VaultList", vault_list },
 	{ "vaultring.VaultPublicKey", vault_public_key },
 	{ "vaultring.VaultCheck", vault_check },
+	{ "vaultring.VaultInit", vault_init },
 	{ "vaultring.KekStore", kek_store },
 	{ "vaultring.KekUnseal", kek_unseal },
 	{ "vaultring.KekList", kek_list },

@@ -25,7 +25,9 @@ build()
 {
 	if [ -z "${PROGRAMS:-}" ]; then
 		PROGRAMS=$REPO/build/sanitized
-		make -s -j"$(nproc)" -C "$REPO/daemon" SANITIZE=1 \
+		# Another test may be building there, too.
+		mkdir -p "$REPO/build" && flock "$REPO/build" \
+			make -s -j"$(nproc)" -C "$REPO/daemon" SANITIZE=1 \
 			BUILD="$PROGRAMS" || return
 	fi
 	# shellcheck disable=SC2046 # flags

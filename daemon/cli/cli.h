@@ -172,6 +172,8 @@ int kek_create(const struct verb *verb, int argc, char *argv[]);
 /* *whole: the daemon has told of those that are not active too */
 json_t *all_keks(bool say_why, bool *whole);
 void print_keks(const json_t *keks, bool whole);
+/* cmd_vault_init.c */
+int vault_init(const struct verb *verb, int argc, char *argv[]);
 /* cmd_vault.c */
 void print_vaults(const json_t *vaults);
 /* What the vault says its public key is, and its fingerprint computed here. */

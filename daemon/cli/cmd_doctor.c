@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "../config.h"
+#include "../tpm2_uri.h"
 #include "cli.h"
 
 static void add(json_t *report, const char *state, const char *check,
@@ -361,6 +364,44 @@ static void check_daemon(json_t *report)
 	check_envelopes(report);
 }
 
+/* Whether the service may use it shows when the vault is asked. */
+static void check_device(json_t *report, const char *vault, const char *path)
+{
+	const struct group *group;
+	struct stat st;
+
+	if (stat(path, &st)) {
+		wrong("tpm", "switch the TPM on in the firmware's settings; see: "
+		      "ls /sys/class/tpmrm", "vault %s: %s: %s", vault, path,
+		      strerror(errno));
+		return;
+	}
+	group = getgrgid(st.st_gid);
+	if (!st.st_gid || (st.st_mode & 060) != 060)
+		wrong("tpm", "apt-get install tpm-udev && udevadm trigger "
+		      "--subsystem-match=tpmrm", "vault %s: %s is for root alone, "
+		      "there is no group to let vaultringd into", vault, path);
+	else
+		ok("tpm", "vault %s: %s is there, for the group %s", vault, path,
+		   group ? group->gr_name : "of no name");
+}
+
+static void check_tpms(json_t *report)
+{
+	struct config config;
+	struct tpm2_uri uri;
+	size_t i;
+
+	if (config_load(CONF_FILE, &config))
+		return;
+	for (i = 0; i < config.n_vaults; i++)
+		if (!tpm2_uri_parse(config.vaults[i].uri, &uri) &&
+		    !strncmp(uri.tcti, TPM2_DEVICE, strlen(TPM2_DEVICE)))
+			check_device(report, config.vaults[i].name,
+				     uri.tcti + strlen(TPM2_DEVICE));
+	config_free(&config);
+}
+
 static void check_cryptsetup(json_t *report)
 {
 	FILE *pipe = popen("cryptsetup --version 2>/dev/null", "re");
@@ -428,6 +469,7 @@ int cmd_doctor(const struct verb *verb, int argc, char *argv[])
 	check_module(report);
 	check_daemon(report);
 	check_settings(report);
+	check_tpms(report);
 	check_cryptsetup(report);
 	check_lockdown(report);
 	check_swap(report);

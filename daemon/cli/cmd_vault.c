@@ -240,6 +240,12 @@ const struct verb verb_vault[] = {
 	{ "check", vault_check, "VAULT[:KEY] [--json]",
 	  "one full exchange with a throw-away point",
 	  "      --json  for programs\n", NULL, NULL },
+	{ "init", vault_init, "VAULT", "make the key of a vault, if it is a TPM",
+	  "\nThe key is made in the TPM, under the handle or for the file that the\n"
+	  "vault's uri in " CONF_FILE "\n"
+	  "names, and bound to its pcrs and to the PIN in its pin-source, if any.\n"
+	  "A key that exists is kept: this refuses to make another one.  A new key\n"
+	  "opens nothing that the old one guarded.\n", NULL, NULL },
 	{ "pin", vault_pin, "VAULT[:KEY]|--load [OPTION...]",
 	  "trust a vault's public key",
 	  "      --fingerprint HEX  refuse any other key; the SHA-256 of its\n"

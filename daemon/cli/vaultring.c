@@ -17,7 +17,7 @@ static const struct verb verbs[] = {
 	{ "doctor", cmd_doctor, "[--json]",
 	  "check the set-up and say what to do",
 	  "      --json  for programs\n", NULL, NULL },
-	{ "vault", verb_group, "list|check|pin", "vaults and trust in them",
+	{ "vault", verb_group, "list|check|init|pin", "vaults and trust in them",
 	  NULL, verb_vault, NULL },
 	{ "kek", verb_group, "create|list|show|unseal|revoke",
 	  "keys that wrap data keys", NULL, verb_kek, NULL },

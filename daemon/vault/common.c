@@ -25,6 +25,7 @@
 #define LINE_SIZE (64 * 1024)
 
 static json_t *settings;
+static bool configured;
 static char failure[512];
 
 const char *vault_setting(const char *name)
@@ -40,6 +41,21 @@ int vault_fail(int err, const char *format, ...)
 	vsnprintf(failure, sizeof(failure), format, ap);
 	va_end(ap);
 	return err;
+}
+
+void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE])
+{
+	/* Up to the uncompressed point, which begins with 04. */
+	static const uint8_t prefix[] = {
+		0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce,
+		0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+		0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+	};
+
+	_Static_assert(sizeof(prefix) + POINT_SIZE == SPKI_P256_SIZE,
+		       "a P-256 SubjectPublicKeyInfo has 91 bytes");
+	memcpy(spki, prefix, sizeof(prefix));
+	memcpy(spki + sizeof(prefix), point, POINT_SIZE);
 }
 
 /* A mistyped one must not silently mean its default. */
@@ -77,9 +93,12 @@ static int op_configure(const json_t *request, json_t *reply)
 	settings = json_deep_copy(given);
 	uri = vault_setting("uri");
 	if (!uri || strncmp(uri, vault_ops.scheme, len) || uri[len] != ':')
-		return vault_fail(-ENOKEY, "its uri does not begin with %s:",
-				  vault_ops.scheme);
-	return vault_ops.configure();
+		err = vault_fail(-ENOKEY, "its uri does not begin with %s:",
+				 vault_ops.scheme);
+	else
+		err = vault_ops.configure();
+	configured = !err;
+	return err;
 }
 
 static const char *request_key_name(const json_t *request)
@@ -156,6 +175,29 @@ static int op_exchange(const json_t *request, json_t *reply)
 	return err ? -ENOMEM : 0;
 }
 
+static int op_init(const json_t *request, json_t *reply)
+{
+	struct vault_made made = { .spki_len = 0 };
+	char hex[2 * MADE_FILE_MAX + 1];
+	int err;
+
+	if (!vault_ops.init)
+		return vault_fail(-ENOKEY, "keys of a %s vault are made with its own tools; see: man vaultringd",
+				  vault_ops.scheme);
+	if (*request_key_name(request))
+		return vault_fail(-ENOKEY, "only the key that its uri names can be made");
+	err = vault_ops.init(&made);
+	if (err)
+		return err;
+	hex_encode(hex, made.spki, made.spki_len);
+	err = json_object_set_new(reply, "spki", json_string(hex));
+	if (!err && made.file_len) {
+		hex_encode(hex, made.file, made.file_len);
+		err = json_object_set_new(reply, "file", json_string(hex));
+	}
+	return err ? -ENOMEM : 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(const json_t *request, json_t *reply);
@@ -163,6 +205,7 @@ static const struct {
 	{ "configure", op_configure },
 	{ "public-key", op_public_key },
 	{ "exchange", op_exchange },
+	{ "init", op_init },
 };
 
 static int run_op(const json_t *request, json_t *reply)
@@ -175,7 +218,7 @@ static int run_op(const json_t *request, json_t *reply)
 	for (i = 0; i < ARRAY_SIZE(ops); i++) {
 		if (strcmp(op, ops[i].name))
 			continue;
-		if (i && !settings)
+		if (i && !configured)
 			return vault_fail(-ENOKEY, "configure comes first");
 		return ops[i].run(request, reply);
 	}
@@ -217,6 +260,8 @@ static int answer(int fd, const char *line, size_t len)
 	json_object_set(reply, "id", json_object_get(request, "id") ?:
 			json_null());
 	text = json_dumps(reply, JSON_COMPACT);
+	if (vault_ops.rest)
+		vault_ops.rest();
 	json_decref(request);
 	json_decref(reply);
 	if (!text)

@@ -12,21 +12,18 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../log.h"
-#include "../secret.h"
 #include "../util.h"
 #include "pkcs11.h"
 
 #define PIN_MAX 255
 #define MAX_SLOTS 256
 
-static struct p11 p11;
+static struct p11 p11 = { .pin.asker = "the token" };
 
 int p11_fail(const char *what, CK_RV rv)
 {
@@ -147,58 +144,6 @@ static int slot_find(struct p11 *p, CK_SLOT_ID *slot, CK_TOKEN_INFO *token)
 	return 0;
 }
 
-static int pin_check_file(struct p11 *p, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return vault_fail(-ENOKEY, "%s: %s", p->pin_source,
-				  strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return vault_fail(-ENOKEY, "%s is not a file", p->pin_source);
-	if (st.st_mode & 07)
-		return vault_fail(-ENOKEY, "everybody may read or change %s; try: chmod o= %s",
-				  p->pin_source, p->pin_source);
-	if (p->pin_refused && st.st_ino == p->pin_file.st_ino &&
-	    st.st_size == p->pin_file.st_size &&
-	    st.st_mtim.tv_sec == p->pin_file.st_mtim.tv_sec &&
-	    st.st_mtim.tv_nsec == p->pin_file.st_mtim.tv_nsec)
-		return vault_fail(-ENOKEY, "the token refused the PIN in %s, which has not changed since",
-				  p->pin_source);
-	p->pin_refused = false;
-	p->pin_file = st;
-	return 0;
-}
-
-static int pin_read(struct p11 *p, struct secret *pin)
-{
-	int fd = open(p->pin_source, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	ssize_t n;
-	int err;
-
-	if (fd < 0)
-		return vault_fail(-ENOKEY, "cannot read the PIN from %s: %s",
-				  p->pin_source, strerror(errno));
-	err = pin_check_file(p, fd);
-	if (!err && secret_alloc(pin, PIN_MAX + 1))
-		err = vault_fail(-EAGAIN, "cannot lock memory for the PIN");
-	if (err)
-		goto out;
-	n = read(fd, pin->data, PIN_MAX + 1);
-	while (n > 0 && (pin->data[n - 1] == '\n' || pin->data[n - 1] == '\r'))
-		n--;
-	if (n <= 0 || n > PIN_MAX)
-		err = vault_fail(-ENOKEY, "%s does not hold a PIN",
-				 p->pin_source);
-	else
-		pin->len = n;
-	if (err)
-		secret_free(pin);
-out:
-	close(fd);
-	return err;
-}
-
 static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 {
 	struct secret pin = { 0 };
@@ -207,12 +152,12 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 
 	if (!(token->flags & CKF_LOGIN_REQUIRED))
 		return 0;
-	if (token->flags & CKF_PROTECTED_AUTHENTICATION_PATH && !p->pin_source) {
+	if (token->flags & CKF_PROTECTED_AUTHENTICATION_PATH && !p->pin.source) {
 		rv = p->f->C_Login(p->session, CKU_USER, NULL, 0);
 	} else {
-		if (!p->pin_source)
+		if (!p->pin.source)
 			return vault_fail(-ENOKEY, "the token wants a PIN; set pin-source");
-		err = pin_read(p, &pin);
+		err = pin_read(&p->pin, PIN_MAX, &pin);
 		if (err)
 			return err;
 		rv = p->f->C_Login(p->session, CKU_USER, pin.data, pin.len);
@@ -222,9 +167,9 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 		return 0;
 	err = p11_fail("C_Login", rv);
 	if (err == -ENOKEY) {
-		p->pin_refused = true;
+		p->pin.refused = true;
 		vault_fail(err, "the token refused the PIN in %s: %s",
-			   p->pin_source ?: "its reader", p11_kit_strerror(rv));
+			   p->pin.source ?: "its reader", p11_kit_strerror(rv));
 	}
 	return err;
 }
@@ -287,7 +232,7 @@ static int p11_public_key(const char *key, bool fresh, uint8_t *spki,
 			  size_t *len)
 {
 	if (fresh) {
-		p11.pin_refused = false;
+		p11.pin.refused = false;
 		p11.n_keys = 0;
 	}
 	*len = SPKI_P256_SIZE;
@@ -333,8 +278,7 @@ static void token_name(struct p11 *p)
 static int p11_configure(void)
 {
 	P11KitUri *uri = p11_kit_uri_new();
-	const char *source;
-	int rv;
+	int rv, err;
 
 	if (!uri)
 		return vault_fail(-EAGAIN, "out of memory");
@@ -352,13 +296,10 @@ static int p11_configure(void)
 	p11.module_path = p11_kit_uri_get_module_path(uri);
 	if (!p11.module_path || *p11.module_path != '/')
 		return vault_fail(-ENOKEY, "its uri has no module-path=/... of a PKCS#11 library");
-	source = vault_setting("pin-source") ?: p11_kit_uri_get_pin_source(uri);
-	if (source && !strncmp(source, "file:", 5))
-		source += strncmp(source, "file://", 7) ? 5 : 7;
-	if (source && *source != '/')
-		return vault_fail(-ENOKEY, "its pin-source is not a file's full path: %s",
-				  source);
-	p11.pin_source = source;
+	err = pin_configure(&p11.pin, vault_setting("pin-source") ?:
+			    p11_kit_uri_get_pin_source(uri));
+	if (err)
+		return err;
 	token_name(&p11);
 	return 0;
 }

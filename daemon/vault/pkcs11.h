@@ -7,12 +7,12 @@
 #define VAULTRING_PKCS11_H
 
 #include <stdbool.h>
-#include <sys/stat.h>
 
 #include <p11-kit/p11-kit.h>
 #include <p11-kit/pkcs11.h>
 #include <p11-kit/uri.h>
 
+#include "pin.h"
 #include "vault.h"
 
 #define KEY_NAME_SIZE 128
@@ -28,7 +28,6 @@ struct p11_key {
 struct p11 {
 	P11KitUri *uri;
 	const char *module_path;
-	const char *pin_source;
 	char token[33];			/* as the URI names it, for messages */
 
 	void *library;
@@ -36,8 +35,7 @@ struct p11 {
 	CK_SESSION_HANDLE session;	/* valid while open */
 	bool open;
 
-	bool pin_refused;		/* with pin_file as it was then */
-	struct stat pin_file;
+	struct pin pin;
 
 	struct p11_key keys[MAX_KEYS];
 	size_t n_keys;

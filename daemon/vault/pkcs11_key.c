@@ -19,16 +19,6 @@
 #define POINT_DER_SIZE		67	/* OCTET STRING around it */
 #define FIND_MAX		3
 
-/* SubjectPublicKeyInfo of a P-256 point (RFC 5480), up to 04 || x || y */
-static const uint8_t spki_prefix[] = {
-	0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02,
-	0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03,
-	0x42, 0x00,
-};
-
-_Static_assert(sizeof(spki_prefix) + POINT_UNCOMPRESSED == SPKI_P256_SIZE,
-	       "a P-256 SubjectPublicKeyInfo has 91 bytes");
-
 /* The namedCurve prime256v1 as CKA_EC_PARAMS */
 static const uint8_t p256_params[] = {
 	0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
@@ -163,8 +153,7 @@ static int read_point(struct p11 *p, CK_OBJECT_HANDLE public,
 	if (raw[0] != 0x04)
 		return vault_fail(-EKEYREJECTED, "%s has a compressed public point",
 				  key_text(p, name));
-	memcpy(spki, spki_prefix, sizeof(spki_prefix));
-	memcpy(spki + sizeof(spki_prefix), raw, POINT_UNCOMPRESSED);
+	spki_p256(spki, raw + 1);
 	return 0;
 }
 

@@ -2,11 +2,11 @@
 /*
  * What a vault worker gives up before it loads anybody's library
  *
- * The system calls are a list of what is refused, not of what is allowed:
- * vendors' libraries use threads, files, USB and the network as they like, and
- * a library that breaks because of our list would be ours to debug.  Refused is
- * what could reach other processes, the kernel's configuration or its keys, or
- * start another program.
+ * A family whose libraries are known says which system calls it needs.  For the
+ * others it is a list of what is refused: vendors' libraries use threads, files,
+ * USB and the network as they like, and a library that breaks because of our
+ * list would be ours to debug.  Refused is what could reach other processes, the
+ * kernel's configuration or its keys, or start another program.
  */
 
 #define _GNU_SOURCE
@@ -83,23 +83,72 @@ static int filter_add_arguments(scmp_filter_ctx ctx)
 	return err;
 }
 
-static int filter_load(void)
+static int filter_add(scmp_filter_ctx ctx, uint32_t action,
+		      const char *const *names, size_t n)
 {
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	int err = 0, call;
 	size_t i;
 
-	if (!ctx)
-		return -ENOMEM;
-	for (i = 0; !err && i < ARRAY_SIZE(refused_calls); i++) {
-		call = seccomp_syscall_resolve_name(refused_calls[i]);
+	for (i = 0; !err && i < n && names[i]; i++) {
+		call = seccomp_syscall_resolve_name(names[i]);
 		/* Negative: this machine, or this libseccomp, has no such call. */
 		if (call >= 0)
-			err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), call,
-					       0);
+			err = seccomp_rule_add(ctx, action, call, 0);
 	}
+	return err;
+}
+
+static int filter_load(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int err;
+
+	if (!ctx)
+		return -ENOMEM;
+	err = filter_add(ctx, SCMP_ACT_ERRNO(EPERM), refused_calls,
+			 ARRAY_SIZE(refused_calls));
 	if (!err)
 		err = filter_add_arguments(ctx);
+	if (!err)
+		err = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return err;
+}
+
+/* On top of the other filter, whose rules about arguments go on to hold. */
+static int filter_load_list(const char *const *calls)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int err;
+
+	if (!ctx)
+		return -ENOMEM;
+	err = filter_add(ctx, SCMP_ACT_ALLOW, calls, SIZE_MAX);
+	/* abort() sends itself a signal. */
+	if (!err)
+		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				       SCMP_A0(SCMP_CMP_EQ, getpid()));
+	if (!err)
+		err = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return err;
+}
+
+int sandbox_end_sockets(void)
+{
+	static const char *const calls[] = {
+		"socket", "connect", "sendto", "recvfrom", "seccomp",
+	};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int err;
+
+	if (!ctx)
+		return -ENOMEM;
+	/* no_new_privs is set, and setting it again is not on the list. */
+	err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_NNP, 0);
+	if (!err)
+		err = filter_add(ctx, SCMP_ACT_ERRNO(EPERM), calls,
+				 ARRAY_SIZE(calls));
 	if (!err)
 		err = seccomp_load(ctx);
 	seccomp_release(ctx);
@@ -110,6 +159,7 @@ int sandbox_enter(void)
 {
 	static const struct rlimit none;
 	pid_t parent = getppid();
+	int err;
 
 	umask(077);
 	if (setrlimit(RLIMIT_CORE, &none))
@@ -128,5 +178,8 @@ int sandbox_enter(void)
 	/* The daemon may have died before it could be noticed. */
 	if (getppid() != parent)
 		return -ESRCH;
-	return filter_load();
+	err = filter_load();
+	if (!err && vault_ops.calls)
+		err = filter_load_list(vault_ops.calls);
+	return err;
 }

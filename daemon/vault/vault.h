@@ -17,6 +17,17 @@
 #define SPKI_MAX	1024
 #define SPKI_P256_SIZE	91
 
+/* The largest file that a vault can want to be kept with its key's blob. */
+#define MADE_FILE_MAX	2048
+
+/* A key that was made, and what of it is for a file, if anything. */
+struct vault_made {
+	uint8_t spki[SPKI_MAX];
+	size_t spki_len;
+	uint8_t file[MADE_FILE_MAX];
+	size_t file_len;	/* 0: the vault keeps it */
+};
+
 /*
  * All return 0 or a negative errno made by vault_fail(): -EAGAIN, the vault is
  * away; -ENOKEY, it refused and asking again is useless until a person acts;
@@ -25,6 +36,12 @@
 struct vault_ops {
 	const char *scheme;	/* of the URIs this family serves */
 	const char *const *settings;	/* it knows; the last one is NULL */
+
+	/*
+	 * The system calls that it needs, the last one NULL.  Without a list it
+	 * may do what does not reach other processes or the kernel.
+	 */
+	const char *const *calls;
 
 	/* Reads the settings; talks to nobody. */
 	int (*configure)(void);
@@ -37,6 +54,10 @@ struct vault_ops {
 	/* x(s * point); the point is on the curve or the vault says no. */
 	int (*exchange)(const char *key, const uint8_t point[POINT_SIZE],
 			uint8_t x[X_SIZE]);
+	/* Makes the key of the URI unless there is one.  NULL: others do. */
+	int (*init)(struct vault_made *made);
+	/* The request has been answered.  NULL: it does not matter. */
+	void (*rest)(void);
 	void (*close)(void);
 };
 
@@ -45,10 +66,14 @@ extern const struct vault_ops vault_ops;
 
 /* common.c */
 const char *vault_setting(const char *name);	/* NULL if it is not set */
+/* SubjectPublicKeyInfo (DER, RFC 5480) of a point on P-256 */
+void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE]);
 int vault_fail(int err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* sandbox.c; 0 or a negative errno */
 int sandbox_enter(void);
+/* From here on no sockets; for a family with a list of system calls. */
+int sandbox_end_sockets(void);
 
 #endif /* VAULTRING_VAULT_H */
