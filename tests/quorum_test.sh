@@ -103,7 +103,7 @@ create()
 # within SECONDS CMD...: it must not take longer.
 within()
 {
-	local limit=$(($1 * ${VAULTRING_SLOW:-1})) start=$SECONDS status
+	local start=$SECONDS status limit=$1
 
 	shift
 	"$@"
@@ -322,14 +322,15 @@ put_second_back
 refused "with both away the failure names each" \
 	"vault second is away.*vault known is away" both_away
 put_second_back
-ok "a vault that hangs does not delay one of two" within $((HANGS / 2)) \
+# However slow this machine is: it is another who hangs.
+ok "a vault that hangs does not delay one of two" within $((HANGS - 1)) \
 	create quick --vault hangs --vault known --threshold 1
-ok "nor the next unseal, while it hangs" within $((HANGS / 2)) \
+ok "nor the next unseal, while it hangs" within $((HANGS - 1)) \
 	fresh_unseal quick
-ok "nor a task's" within $((HANGS / 2)) request quick
+ok "nor a task's" within $((HANGS - 1)) request quick
 refused "where it is needed the failure names it, after its own time" \
 	"it needs 2 of 2 vaults; vault hangs is away \(no answer within" \
-	within $((HANGS * 2)) create_stuck
+	within $((HANGS * 2 * ${VAULTRING_SLOW:-1})) create_stuck
 ok "a vault that lies is outvoted by two of three" \
 	create lied --vault liar --vault known --vault second --threshold 2
 ok "each time" fresh_unseal lied

@@ -19,9 +19,14 @@ proxy_on()
 	find_ports
 	: > "$WORK/mode"
 	: > "$WORK/bus"
-	$PYTHON "$HERE/tpm_proxy.py" "$PORT" "$REAL" "$WORK/mode" "$WORK/bus" &
+	rm -f "$WORK/listens"
+	$PYTHON "$HERE/tpm_proxy.py" "$PORT" "$REAL" "$WORK/mode" "$WORK/bus" \
+		> "$WORK/listens" &
 	PROXY=$!
-	sleep 0.7
+	until [ -s "$WORK/listens" ]; do
+		kill -0 "$PROXY" || return
+		sleep 0.1
+	done
 	export TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=$REAL
 }
 
@@ -85,7 +90,7 @@ uri = tpm2:handle=0x81000140?tcti=swtpm:host=127.0.0.1
   %2cport=$REAL
 pin-source = $PIN_FILE
 pcrs = sha256:23
-timeout = 2s
+timeout = 15s
 
 [vault file]
 uri = tpm2:file=$WORK/d.tpm?tcti=swtpm:host=127.0.0.1%2cport=$REAL

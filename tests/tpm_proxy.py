@@ -116,6 +116,7 @@ def main():
         listener.listen()
         thread = threading.Thread(target=serve, args=(listener, handle))
         thread.start()
+    print("listens", flush=True)
     thread.join()
 
 

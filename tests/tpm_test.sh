@@ -54,8 +54,8 @@ PYTHON
 
 keeps_nothing()
 {
-	tpm2_getcap handles-transient > "$WORK/handles"
-	tpm2_getcap handles-loaded-session >> "$WORK/handles"
+	tpm2_getcap handles-transient > "$WORK/handles" &&
+		tpm2_getcap handles-loaded-session >> "$WORK/handles" || return
 	cat "$WORK/handles"
 	[ ! -s "$WORK/handles" ]
 }
@@ -260,8 +260,9 @@ away_and_back()
 	local want
 
 	cat > "$WORK/again" << END
-kill \$(cat $WORK/tpm.pid)
-sleep 0.3
+pid=\$(cat $WORK/tpm.pid)
+kill \$pid
+while kill -0 \$pid 2> /dev/null; do sleep 0.1; done
 swtpm socket --tpm2 --tpmstate dir=$STATE --daemon \\
 	--server type=tcp,port=$PORT,bindaddr=127.0.0.1 \\
 	--ctrl type=tcp,port=$((PORT + 1)),bindaddr=127.0.0.1 \\
@@ -273,9 +274,9 @@ END
 $(exchange)" "$right$want" > "$WORK/both"
 	cat "$WORK/both"
 	[ "$(grep -c "$want" "$WORK/both")" -eq 2 ]
-	set -- $?
-	kill "$(cat "$WORK/tpm.pid")"
-	sleep 0.3
+	set -- $? "$(cat "$WORK/tpm.pid")"
+	kill "$2"
+	while kill -0 "$2" 2> /dev/null; do sleep 0.1; done
 	tpm_off
 	tpm_on && return "$1"
 }
@@ -427,6 +428,9 @@ ok "PINs that are none never reach the TPM" odd_pins
 ok "a wrong PIN is tried once, however often it is asked" wrong_pin_once
 ok "a check tries it once more" wrong_pin_check
 ok "a key that wants a PIN is tried once without" no_pin_once
+ok "another key that wants none goes on working" \
+	with "$(configure $PLAIN; exchange "" $PINNED; exchange; exchange "" $PINNED)" \
+	'"refused".*wants a PIN' "$right$(truth $PLAIN)"
 ok "a key bound to PCRs refuses a wrong PIN" wrong_pin_bound
 ok "a TPM that has locked itself says so, and for how long" locked
 ok "others than that key go on working" agrees $PLAIN

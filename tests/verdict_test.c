@@ -102,11 +102,12 @@ static uint32_t unseals_under_way(int nl)
 
 TEST_F(threshold, a_vault_that_never_answers_ends_at_the_deadline)
 {
-	const struct timespec nap = { .tv_nsec = 700 * 1000 * 1000 };
+	const struct timespec nap = { .tv_sec = patience(4) };
 	uint32_t before = unseals_under_way(self->nl);
 
 	ASSERT_EQ(0, MAKE(2, 2));
-	ASSERT_EQ(0, begin(&self->u, self->nl, self->vaults, &self->kek, 200));
+	ASSERT_EQ(0, begin(&self->u, self->nl, self->vaults, &self->kek,
+			   patience(2000)));
 	EXPECT_EQ(before + 1, unseals_under_way(self->nl));
 	EXPECT_EQ(GOES_ON, RIGHT(0));
 	nanosleep(&nap, NULL);

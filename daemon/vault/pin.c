@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../util.h"
 #include "pin.h"
 #include "vault.h"
 
@@ -23,7 +24,34 @@ int pin_configure(struct pin *pin, const char *source)
 	return 0;
 }
 
-static int check_file(struct pin *pin, int fd)
+void pin_refuse(struct pin *pin, const char *key)
+{
+	if (pin_is_refused(pin, key))
+		return;
+	copy_text(pin->refused[pin->n_refused], PIN_KEY_SIZE, key);
+	pin->n_refused++;
+}
+
+bool pin_is_refused(const struct pin *pin, const char *key)
+{
+	unsigned int i;
+
+	if (pin->n_refused == PIN_KEYS_MAX)
+		return true;
+	for (i = 0; i < pin->n_refused; i++)
+		if (!strcmp(pin->refused[i], key))
+			return true;
+	return false;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static int check_file(struct pin *pin, const char *key, int fd)
 {
 	struct stat st;
 
@@ -35,18 +63,16 @@ static int check_file(struct pin *pin, int fd)
 	if (st.st_mode & 07)
 		return vault_fail(-ENOKEY, "everybody may read or change %s; try: chmod o= %s",
 				  pin->source, pin->source);
-	if (pin->refused && st.st_ino == pin->file.st_ino &&
-	    st.st_size == pin->file.st_size &&
-	    st.st_mtim.tv_sec == pin->file.st_mtim.tv_sec &&
-	    st.st_mtim.tv_nsec == pin->file.st_mtim.tv_nsec)
+	if (!same_file(&st, &pin->file))
+		pin->n_refused = 0;
+	if (pin_is_refused(pin, key))
 		return vault_fail(-ENOKEY, "%s refused the PIN in %s, which has not changed since",
 				  pin->asker, pin->source);
-	pin->refused = false;
 	pin->file = st;
 	return 0;
 }
 
-int pin_read(struct pin *pin, size_t max, struct secret *out)
+int pin_read(struct pin *pin, const char *key, size_t max, struct secret *out)
 {
 	int fd = open(pin->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	ssize_t n;
@@ -55,7 +81,7 @@ int pin_read(struct pin *pin, size_t max, struct secret *out)
 	if (fd < 0)
 		return vault_fail(-ENOKEY, "cannot read the PIN from %s: %s",
 				  pin->source, strerror(errno));
-	err = check_file(pin, fd);
+	err = check_file(pin, key, fd);
 	/* Room for the end of a line, and to see that it is too long. */
 	if (!err && secret_alloc(out, max + 3))
 		err = vault_fail(-EAGAIN, "cannot lock memory for the PIN");

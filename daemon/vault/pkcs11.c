@@ -157,7 +157,7 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 	} else {
 		if (!p->pin.source)
 			return vault_fail(-ENOKEY, "the token wants a PIN; set pin-source");
-		err = pin_read(&p->pin, PIN_MAX, &pin);
+		err = pin_read(&p->pin, "", PIN_MAX, &pin);
 		if (err)
 			return err;
 		rv = p->f->C_Login(p->session, CKU_USER, pin.data, pin.len);
@@ -167,7 +167,7 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 		return 0;
 	err = p11_fail("C_Login", rv);
 	if (err == -ENOKEY) {
-		p->pin.refused = true;
+		pin_refuse(&p->pin, "");
 		vault_fail(err, "the token refused the PIN in %s: %s",
 			   p->pin.source ?: "its reader", p11_kit_strerror(rv));
 	}
@@ -232,7 +232,7 @@ static int p11_public_key(const char *key, bool fresh, uint8_t *spki,
 			  size_t *len)
 {
 	if (fresh) {
-		p11.pin.refused = false;
+		p11.pin.n_refused = 0;
 		p11.n_keys = 0;
 	}
 	*len = SPKI_P256_SIZE;

@@ -152,7 +152,7 @@ static int tpm_public_key(const char *name, bool fresh, uint8_t *spki,
 	int err;
 
 	if (fresh)
-		tpm.pin.refused = false;
+		tpm.pin.n_refused = 0;
 	err = tpm_use(name);
 	return err ?: tpm_key_spki(&tpm.key, spki, len);
 }

@@ -14,13 +14,12 @@
 #include "pin.h"
 #include "vault.h"
 
-#define KEY_NAME_SIZE	64
 /* What the TPM takes as the authorization of a key whose name is a SHA-256. */
 #define TPM_PIN_MAX	32
 
 /* A key that was found; it is valid until the connection is closed. */
 struct tpm_key {
-	char name[KEY_NAME_SIZE];
+	char name[PIN_KEY_SIZE];
 	char text[300];			/* for messages */
 	ESYS_TR object;			/* ESYS_TR_NONE: there is none */
 	bool transient;			/* to be flushed */
@@ -63,8 +62,8 @@ void tpm_flush(struct tpm *t, ESYS_TR *object);
 int tpm_session(struct tpm *t, TPM2_SE type, ESYS_TR salt, ESYS_TR *session);
 /* What the key's policy is made of, in a session. */
 int tpm_policy(struct tpm *t, ESYS_TR session);
-/* The PIN as a TPM takes it; size 0 without one.  To be wiped. */
-int tpm_pin(struct tpm *t, TPM2B_AUTH *auth);
+/* The PIN as a TPM takes it for that key; size 0 without one.  To be wiped. */
+int tpm_pin(struct tpm *t, const char *key, TPM2B_AUTH *auth);
 int tpm_exchange(struct tpm *t, const uint8_t point[POINT_SIZE],
 		 uint8_t x[X_SIZE]);
 

@@ -136,7 +136,7 @@ static int create(struct tpm *t, ESYS_TR parent, TPM2B_PUBLIC **public,
 
 	err = key_template(t, &template.publicArea);
 	if (!err)
-		err = tpm_pin(t, &sensitive.sensitive.userAuth);
+		err = tpm_pin(t, "", &sensitive.sensitive.userAuth);
 	if (!err)
 		err = tpm_session(t, TPM2_SE_HMAC, parent, &session);
 	if (!err) {
@@ -191,7 +191,7 @@ int tpm_init(struct tpm *t, struct vault_made *made)
 	int err;
 
 	tpm_key_text(t, &key);
-	t->pin.refused = false;
+	t->pin.n_refused = 0;
 	err = tpm_open(t);
 	if (!err)
 		err = place_is_free(t);

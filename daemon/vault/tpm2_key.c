@@ -130,7 +130,7 @@ static int load_file(struct tpm *t, struct tpm_key *key)
 	tpm_flush(t, &parent);
 	key->transient = !rc;
 	if (tpm_code(rc) == TPM2_RC_INTEGRITY)
-		return vault_fail(-ENOKEY, "%s is of another TPM than this, or this one has been cleared since: no TPM can use it any more",
+		return vault_fail(-ENOKEY, "%s was made by another TPM than this, before this one was cleared, or under another storage key than vaultring's, see: man vaultringd",
 				  key->text);
 	return rc ? tpm_fail("loading the key", rc) : 0;
 }

@@ -50,7 +50,7 @@ int tpm_policy(struct tpm *t, ESYS_TR session)
 	return rc ? tpm_fail("satisfying the policy", rc) : 0;
 }
 
-int tpm_pin(struct tpm *t, TPM2B_AUTH *auth)
+int tpm_pin(struct tpm *t, const char *key, TPM2B_AUTH *auth)
 {
 	struct secret pin = { 0 };
 	int err;
@@ -58,7 +58,7 @@ int tpm_pin(struct tpm *t, TPM2B_AUTH *auth)
 	*auth = (TPM2B_AUTH){ 0 };
 	if (!t->pin.source)
 		return 0;
-	err = pin_read(&t->pin, TPM_PIN_MAX, &pin);
+	err = pin_read(&t->pin, key, TPM_PIN_MAX, &pin);
 	if (err)
 		return err;
 	auth->size = pin.len;
@@ -67,17 +67,20 @@ int tpm_pin(struct tpm *t, TPM2B_AUTH *auth)
 	return 0;
 }
 
-/* The library keeps a copy of it with the key: from the PIN to nothing. */
+/*
+ * The library keeps a copy of it with the key, which take_pin_back() makes it
+ * overwrite, and one with the session, which it frees as it is.
+ */
 static int lend_pin(struct tpm *t)
 {
 	TPM2B_AUTH auth;
 	TSS2_RC rc = 0;
 	int err;
 
-	if (!t->pin.source && t->pin.refused)
+	if (!t->pin.source && pin_is_refused(&t->pin, t->key.name))
 		return vault_fail(-ENOKEY, "%s wants a PIN; set pin-source",
 				  t->key.text);
-	err = tpm_pin(t, &auth);
+	err = tpm_pin(t, t->key.name, &auth);
 	if (!err)
 		rc = Esys_TR_SetAuth(t->esys, t->key.object, &auth);
 	explicit_bzero(&auth, sizeof(auth));
@@ -117,7 +120,7 @@ static int refused(struct tpm *t, TSS2_RC rc)
 	switch (tpm_code(rc)) {
 	case TPM2_RC_AUTH_FAIL:
 	case TPM2_RC_BAD_AUTH:
-		t->pin.refused = true;
+		pin_refuse(&t->pin, t->key.name);
 		if (!t->pin.source)
 			return vault_fail(-ENOKEY, "%s wants a PIN; set pin-source",
 					  key);
