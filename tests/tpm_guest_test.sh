@@ -301,5 +301,5 @@ must clear_tpm
 refused "a TPM that was cleared has lost the key" \
 	"does not have the key 0x81000100.*cleared" fresh_unseal local
 refused "a key in a file is lost with it" \
-	"another TPM than this, or this one has been cleared" fresh_unseal sealed
+	"another TPM than this, before this one was cleared" fresh_unseal sealed
 finish

@@ -479,5 +479,5 @@ ok "an owner with a password is named" owner_with_password
 
 ok "a TPM that was cleared has lost the key" cleared_handle
 ok "a key in a file is lost with it" \
-	refuses "another TPM than this, or this one has been cleared" "$KEY_FILE"
+	refuses "another TPM than this, before this one was cleared" "$KEY_FILE"
 finish
