@@ -26,6 +26,7 @@
 
 static json_t *settings;
 static bool configured;
+static bool here;	/* the failure is this machine's */
 static char failure[512];
 
 const char *vault_setting(const char *name)
@@ -40,7 +41,19 @@ int vault_fail(int err, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(failure, sizeof(failure), format, ap);
 	va_end(ap);
+	here = false;
 	return err;
+}
+
+int vault_fail_here(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(failure, sizeof(failure), format, ap);
+	va_end(ap);
+	here = true;
+	return -ENOKEY;
 }
 
 void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE])
@@ -110,12 +123,17 @@ static const char *request_key_name(const json_t *request)
 
 static int op_public_key(const json_t *request, json_t *reply)
 {
+	bool poll = json_is_true(json_object_get(request, "poll"));
+	const char *key = request_key_name(request);
 	uint8_t spki[SPKI_MAX];
 	char hex[2 * SPKI_MAX + 1];
 	size_t len = sizeof(spki);
 	int err;
 
-	err = vault_ops.public_key(request_key_name(request), true, spki, &len);
+	if (poll && vault_ops.poll)
+		err = vault_ops.poll(key, spki, &len);
+	else
+		err = vault_ops.public_key(key, true, spki, &len);
 	if (err)
 		return err;
 	hex_encode(hex, spki, len);
@@ -253,6 +271,8 @@ static int answer(int fd, const char *line, size_t len)
 	if (err) {
 		json_object_clear(reply);
 		json_object_set_new(reply, "error", json_string(error_word(err)));
+		if (here)
+			json_object_set_new(reply, "here", json_true());
 		/* A token's label may hold anything. */
 		json_object_set_new(reply, "message", json_string(failure) ?:
 				    json_string("(text is not UTF-8)"));

@@ -17,8 +17,8 @@ int pin_configure(struct pin *pin, const char *source)
 	if (source && !strncmp(source, "file:", 5))
 		source += strncmp(source, "file://", 7) ? 5 : 7;
 	if (source && *source != '/')
-		return vault_fail(-ENOKEY, "its pin-source is not a file's full path: %s",
-				  source);
+		return vault_fail_here("its pin-source is not a file's full path: %s",
+				       source);
 	pin->source = source;
 	return 0;
 }
@@ -28,12 +28,12 @@ static int check_file(struct pin *pin, int fd)
 	struct stat st;
 
 	if (fstat(fd, &st))
-		return vault_fail(-ENOKEY, "%s: %s", pin->source,
+		return vault_fail_here("%s: %s", pin->source,
 				  strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return vault_fail(-ENOKEY, "%s is not a file", pin->source);
+		return vault_fail_here("%s is not a file", pin->source);
 	if (st.st_mode & 07)
-		return vault_fail(-ENOKEY, "everybody may read or change %s; try: chmod o= %s",
+		return vault_fail_here("everybody may read or change %s; try: chmod o= %s",
 				  pin->source, pin->source);
 	if (pin->refused && st.st_ino == pin->file.st_ino &&
 	    st.st_size == pin->file.st_size &&
@@ -53,7 +53,7 @@ int pin_read(struct pin *pin, size_t max, struct secret *out)
 	int err;
 
 	if (fd < 0)
-		return vault_fail(-ENOKEY, "cannot read the PIN from %s: %s",
+		return vault_fail_here("cannot read the PIN from %s: %s",
 				  pin->source, strerror(errno));
 	err = check_file(pin, fd);
 	/* Room for the end of a line, and to see that it is too long. */
@@ -65,9 +65,9 @@ int pin_read(struct pin *pin, size_t max, struct secret *out)
 	while (n > 0 && (out->data[n - 1] == '\n' || out->data[n - 1] == '\r'))
 		n--;
 	if (n <= 0)
-		err = vault_fail(-ENOKEY, "%s does not hold a PIN", pin->source);
+		err = vault_fail_here("%s does not hold a PIN", pin->source);
 	else if ((size_t)n > max)
-		err = vault_fail(-ENOKEY, "%s does not hold a PIN: it is longer than %zu bytes",
+		err = vault_fail_here("%s does not hold a PIN: it is longer than %zu bytes",
 				 pin->source, max);
 	else
 		out->len = n;

@@ -139,7 +139,7 @@ static int slot_find(struct p11 *p, CK_SLOT_ID *slot, CK_TOKEN_INFO *token)
 		return vault_fail(-EAGAIN, "token \"%s\" is not present",
 				  p->token);
 	if (found > 1)
-		return vault_fail(-ENOKEY, "%lu tokens match \"%s\"; add serial= to its uri",
+		return vault_fail_here("%lu tokens match \"%s\"; add serial= to its uri",
 				  found, p->token);
 	return 0;
 }
@@ -156,7 +156,7 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 		rv = p->f->C_Login(p->session, CKU_USER, NULL, 0);
 	} else {
 		if (!p->pin.source)
-			return vault_fail(-ENOKEY, "the token wants a PIN; set pin-source");
+			return vault_fail_here("the token wants a PIN; set pin-source");
 		err = pin_read(&p->pin, PIN_MAX, &pin);
 		if (err)
 			return err;
@@ -235,6 +235,16 @@ static int p11_public_key(const char *key, bool fresh, uint8_t *spki,
 		p11.pin.refused = false;
 		p11.n_keys = 0;
 	}
+	*len = SPKI_P256_SIZE;
+	return in_session(key, work_public_key, spki);
+}
+
+/* A new session, so that the PIN counts; nobody is there to type at a reader. */
+static int p11_poll(const char *key, uint8_t *spki, size_t *len)
+{
+	if (p11.pin.source)
+		module_close(&p11);
+	p11.n_keys = 0;
 	*len = SPKI_P256_SIZE;
 	return in_session(key, work_public_key, spki);
 }
@@ -318,6 +328,7 @@ const struct vault_ops vault_ops = {
 	.settings	= p11_settings,
 	.configure	= p11_configure,
 	.public_key	= p11_public_key,
+	.poll		= p11_poll,
 	.exchange	= p11_exchange,
 	.close		= p11_close,
 };

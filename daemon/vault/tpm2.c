@@ -157,6 +157,11 @@ static int tpm_public_key(const char *name, bool fresh, uint8_t *spki,
 	return err ?: tpm_key_spki(&tpm.key, spki, len);
 }
 
+static int tpm_poll(const char *name, uint8_t *spki, size_t *len)
+{
+	return tpm_public_key(name, false, spki, len);
+}
+
 static int tpm_do_exchange(const char *name, const uint8_t point[POINT_SIZE],
 			   uint8_t x[X_SIZE])
 {
@@ -254,6 +259,7 @@ const struct vault_ops vault_ops = {
 	.calls		= tpm_calls,
 	.configure	= tpm_configure,
 	.public_key	= tpm_public_key,
+	.poll		= tpm_poll,
 	.exchange	= tpm_do_exchange,
 	.init		= tpm_do_init,
 	.rest		= tpm_rest,

@@ -32,6 +32,10 @@ struct vault_made {
  * All return 0 or a negative errno made by vault_fail(): -EAGAIN, the vault is
  * away; -ENOKEY, it refused and asking again is useless until a person acts;
  * -EKEYREJECTED, what it gave cannot be right.
+ *
+ * Of these only -ENOKEY can cost KEKs their lives: where vaults refuse, the daemon
+ * may revoke them.  So whatever may be an outage is -EAGAIN, and what is wrong on
+ * this machine, such as a PIN file that cannot be read, is vault_fail_here().
  */
 struct vault_ops {
 	const char *scheme;	/* of the URIs this family serves */
@@ -54,6 +58,12 @@ struct vault_ops {
 	/* x(s * point); the point is on the curve or the vault says no. */
 	int (*exchange)(const char *key, const uint8_t point[POINT_SIZE],
 			uint8_t x[X_SIZE]);
+	/*
+	 * The daemon's look now and then: asks the vault anew, as who has just
+	 * come, and does not try again a PIN that was refused.  NULL:
+	 * public_key with fresh does that.
+	 */
+	int (*poll)(const char *key, uint8_t *spki, size_t *len);
 	/* Makes the key of the URI unless there is one.  NULL: others do. */
 	int (*init)(struct vault_made *made);
 	/* The request has been answered.  NULL: it does not matter. */
@@ -70,6 +80,10 @@ const char *vault_setting(const char *name);	/* NULL if it is not set */
 void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE]);
 int vault_fail(int err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* -ENOKEY that is not the vault's own word */
+int vault_fail_here(const char *format, ...)
+	__attribute__((format(printf, 1, 2)));
 
 /* sandbox.c; 0 or a negative errno */
 int sandbox_enter(void);
