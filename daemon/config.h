@@ -16,6 +16,7 @@ struct vault_config {
 	char *uri;
 	char *environment;		/* "A=b C=d" for the worker, or NULL */
 	uint64_t timeout_usec;		/* of one exchange */
+	uint64_t poll_usec;		/* between looks at its keys; 0: never */
 	struct vault_setting {
 		char *name, *value;
 	} *settings;			/* uri among them */
@@ -24,6 +25,8 @@ struct vault_config {
 
 struct config {
 	uint64_t unseal_timeout_usec;
+	bool revoke;			/* a KEK that its vaults refuse */
+	bool renew;			/* leases, before they end */
 	bool freeze;			/* volumes whose KEK goes */
 	struct vault_config *vaults;
 	size_t n_vaults;

@@ -14,6 +14,7 @@
 
 struct unseal;
 struct server;
+struct sync;
 
 struct daemon {
 	sd_event *event;
@@ -24,6 +25,7 @@ struct daemon {
 	struct worker **workers;	/* one per config.vaults */
 	struct unseal *unseals;		/* under way */
 	struct server *server;
+	struct sync *sync;
 };
 
 /* vaultringd.c; NULL if no vault is called that */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "methods.h"
+#include "sync.h"
 #include "vault_check.h"
 
 static const char *const use_names[] = {
@@ -40,7 +41,43 @@ static double to_ms(uint64_t usec)
 
 /* --- vaults --- */
 
-static json_t *vault_state(const struct worker *w)
+/* Each key that envelopes name, with the vault's last word on it. */
+static json_t *vault_keys(const struct daemon *d, const char *vault)
+{
+	static const char *const words[] = {
+		[KEY_UNHEARD] = "unknown",
+		[KEY_AGREES] = "agrees",
+		[KEY_REFUSED] = "refused",
+	};
+	char name[VAULTRING_MAX_VAULT + 1], fingerprint[FINGERPRINT_HEX];
+	const struct sync_key *key = NULL;
+	json_t *list = json_array();
+	const char *rest;
+
+	while ((key = sync_next(d->sync, key))) {
+		if (vault_ref_split(key->ref, name, &rest) ||
+		    strcmp(name, vault))
+			continue;
+		hex_encode(fingerprint, key->fingerprint, FINGERPRINT_SIZE);
+		json_array_append_new(list, json_pack(
+			"{s:s, s:s, s:s, s:s, s:o}", "key", key->ref,
+			"fingerprint", fingerprint, "state", words[key->word],
+			"message", key->reason, "heard", key->heard_at ?
+			json_integer(key->heard_at) : json_null()));
+	}
+	return list;
+}
+
+static json_t *last_error(const struct worker *w)
+{
+	uint64_t when;
+	const char *text = worker_last_error(w, &when);
+
+	return text ? json_pack("{s:s, s:I}", "message", text, "when",
+				(json_int_t)when) : json_null();
+}
+
+static json_t *vault_state(const struct daemon *d, const struct worker *w)
 {
 	static const char *const states[] = {
 		[WORKER_UNKNOWN] = "unknown",
@@ -51,13 +88,16 @@ static json_t *vault_state(const struct worker *w)
 	const struct vault_config *c = worker_config(w);
 	uint64_t contact = worker_last_contact(w);
 
-	return json_pack("{s:s, s:s#, s:s, s:s, s:s, s:o, s:o}", "name", c->name,
+	return json_pack("{s:s, s:s#, s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o}", "name", c->name,
 			 "family", c->uri, (int)strcspn(c->uri, ":"), "uri",
 			 c->uri, "state", states[worker_state(w)], "message",
 			 worker_message(w), "last_contact",
 			 contact ? json_integer(contact) : json_null(),
 			 "latency_ms", contact ?
-			 json_real(to_ms(worker_latency_usec(w))) : json_null());
+			 json_real(to_ms(worker_latency_usec(w))) : json_null(),
+			 "last_error", last_error(w), "poll",
+			 (json_int_t)(c->poll_usec / 1000000), "keys",
+			 vault_keys(d, c->name));
 }
 
 static void vault_list(struct daemon *d, struct call *call, const json_t *params)
@@ -67,7 +107,7 @@ static void vault_list(struct daemon *d, struct call *call, const json_t *params
 
 	(void)params;
 	for (i = 0; i < d->config.n_vaults; i++)
-		json_array_append_new(list, vault_state(d->workers[i]));
+		json_array_append_new(list, vault_state(d, d->workers[i]));
 	call_reply(call, json_pack("{s:o}", "vaults", list));
 }
 
@@ -204,7 +244,7 @@ static void on_check_key(void *arg, const struct worker_reply *r)
 					   "exchange", "key", v->key,
 					   "spki-fingerprint", v->fingerprint,
 					   "point", point),
-				 true, on_check_answer, v, NULL)) {
+				 WORKER_IMPATIENT, on_check_answer, v, NULL)) {
 		call_error(v->call, -EAGAIN, "vault %s: too much is waiting for it",
 			   v->ref);
 	} else {
@@ -234,7 +274,7 @@ static void ask_vault(struct daemon *d, struct call *call, const json_t *params,
 	v->key = v->ref + (key - ref);
 	call_progress(call, "asking vault %s", worker_config(w)->name);
 	if (worker_submit(w, json_pack("{s:s, s:s}", "op", op, "key", v->key),
-			  true, fn, v, NULL)) {
+			  WORKER_IMPATIENT, fn, v, NULL)) {
 		call_error(call, -EAGAIN, "vault %s: too much is waiting for it",
 			   v->ref);
 		vault_call_free(v);
@@ -290,19 +330,19 @@ static json_t *describe_share(const struct envelope *e, size_t i)
 			 e->shares[i].vault, "fingerprint", fingerprint);
 }
 
-static json_t *describe(struct store *store, const struct envelope *e)
+static json_t *describe(const struct daemon *d, const struct envelope *e)
 {
 	char id[2 * VAULTRING_ID_SIZE + 1], path[4096 + ENVELOPE_FILE_MAX];
 	json_t *vaults = json_array(), *shares = json_array();
 	size_t i;
 
-	snprintf(path, sizeof(path), "%s/%s", store_path(store), e->file);
+	snprintf(path, sizeof(path), "%s/%s", store_path(d->store), e->file);
 	hex_encode(id, e->id, sizeof(e->id));
 	for (i = 0; i < e->n_shares; i++) {
 		json_array_append_new(vaults, json_string(e->shares[i].vault));
 		json_array_append_new(shares, describe_share(e, i));
 	}
-	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:s, s:I, s:I, s:s}",
+	return json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:s, s:I, s:I, s:s, s:b}",
 			 "name", e->name, "version", (json_int_t)e->version,
 			 "id", id, "vaults", vaults, "shares", shares, "threshold",
 			 (json_int_t)e->threshold, "uses", uses_list(e->uses),
@@ -311,7 +351,8 @@ static json_t *describe(struct store *store, const struct envelope *e)
 			 (json_int_t)e->lease, "lease_end",
 			 e->lease_end == VAULTRING_LEASE_END_KILL ? "kill" : "keep",
 			 "not_before", (json_int_t)e->not_before, "not_after",
-			 (json_int_t)e->not_after, "envelope", path);
+			 (json_int_t)e->not_after, "envelope", path, "refused",
+			 sync_refused(d->sync, e));
 }
 
 static void kek_list(struct daemon *d, struct call *call, const json_t *params)
@@ -324,7 +365,7 @@ static void kek_list(struct daemon *d, struct call *call, const json_t *params)
 	for (i = 0; i < n; i++)
 		json_array_append_new(keks, list[i].damage ?
 				      describe_damaged(d->store, &list[i]) :
-				      describe(d->store, &list[i]));
+				      describe(d, &list[i]));
 	call_reply(call, json_pack("{s:o}", "keks", keks));
 }
 

@@ -82,6 +82,18 @@ int netlink_unseal_start(struct netlink *nl, const void *envelope, size_t len,
 int netlink_unseal_answer(struct netlink *nl, uint64_t unseal, uint32_t index,
 			  const void *answer, size_t len, int error,
 			  struct unseal_result *result);
+struct kek_state {
+	bool active;
+	bool has_lease;
+	uint64_t lease_left;	/* seconds */
+};
+
+/* -ENOKEY: the kernel does not hold it */
+int netlink_kek_get(struct netlink *nl, const uint8_t id[VAULTRING_ID_SIZE],
+		    struct kek_state *state);
+/* When it returns each transform under the KEK is dead. */
+int netlink_kek_revoke(struct netlink *nl, const uint8_t id[VAULTRING_ID_SIZE],
+		       uint32_t *transforms);
 int netlink_request_fail(struct netlink *nl, uint64_t request, int error);
 
 #endif /* VAULTRING_NETLINK_H */

@@ -116,6 +116,51 @@ int netlink_unseal_answer(struct netlink *nl, uint64_t unseal, uint32_t index,
 	return netlink_call(nl, msg, bad, on_result, result);
 }
 
+static int on_kek(struct genlmsghdr *g, struct nlattr *attrs[], void *arg)
+{
+	struct kek_state *state = arg;
+
+	(void)g;
+	if (!attrs[VAULTRING_A_STATE])
+		return -EPROTO;
+	state->active = nla_get_u32(attrs[VAULTRING_A_STATE]) ==
+			VAULTRING_KEK_STATE_ACTIVE;
+	state->has_lease = attrs[VAULTRING_A_LEASE_LEFT];
+	if (state->has_lease)
+		state->lease_left = nla_get_u64(attrs[VAULTRING_A_LEASE_LEFT]);
+	return 0;
+}
+
+int netlink_kek_get(struct netlink *nl, const uint8_t id[VAULTRING_ID_SIZE],
+		    struct kek_state *state)
+{
+	struct nl_msg *msg = netlink_message(nl, VAULTRING_CMD_KEK_GET);
+
+	memset(state, 0, sizeof(*state));
+	return netlink_call(nl, msg, msg && nla_put(msg, VAULTRING_A_ID,
+						    VAULTRING_ID_SIZE, id),
+			    on_kek, state);
+}
+
+static int on_revoked(struct genlmsghdr *g, struct nlattr *attrs[], void *arg)
+{
+	(void)g;
+	if (attrs[VAULTRING_A_TRANSFORMS])
+		*(uint32_t *)arg = nla_get_u32(attrs[VAULTRING_A_TRANSFORMS]);
+	return 0;
+}
+
+int netlink_kek_revoke(struct netlink *nl, const uint8_t id[VAULTRING_ID_SIZE],
+		       uint32_t *transforms)
+{
+	struct nl_msg *msg = netlink_message(nl, VAULTRING_CMD_KEK_REVOKE);
+
+	*transforms = 0;
+	return netlink_call(nl, msg, msg && nla_put(msg, VAULTRING_A_ID,
+						    VAULTRING_ID_SIZE, id),
+			    on_revoked, transforms);
+}
+
 int netlink_request_fail(struct netlink *nl, uint64_t request, int error)
 {
 	struct nl_msg *msg = netlink_message(nl, VAULTRING_CMD_REQUEST_FAIL);

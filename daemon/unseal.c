@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "sync.h"
 #include "unseal.h"
 
 /* --- the end --- */
@@ -66,6 +67,8 @@ void unseal_finish(struct unseal *u, int err, const char *message,
 		u->waiters = w->next;
 		answer_waiter(u->d, w, &o);
 	}
+	/* There may be a lease to watch, or a KEK that is refused all the same. */
+	sync_look(u->d);
 	explicit_bzero(&u->start, sizeof(u->start));
 	free(u);
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "sync.h"
 #include "unseal.h"
 
 #define LATE "it did not answer in time"
@@ -214,6 +215,9 @@ static void on_exchange(void *arg, const struct worker_reply *reply)
 	const char *hex;
 
 	s->job = NULL;
+	sync_heard(s->unseal->d, s->challenge->vault,
+		   s->challenge->fingerprint, reply->err, reply->here,
+		   reply->message);
 	if (reply->err) {
 		give_up(s, reply->err, reply->message);
 		return;
@@ -255,7 +259,7 @@ static int ask(struct unseal_share *s, const char **why)
 			     json_pack("{s:s, s:s, s:s, s:s}", "op", "exchange",
 				       "key", key, "spki-fingerprint",
 				       fingerprint, "point", point),
-			     false, on_exchange, s, &s->job);
+			     WORKER_PATIENT, on_exchange, s, &s->job);
 }
 
 void unseal_ask(struct unseal *u)
