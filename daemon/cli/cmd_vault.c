@@ -31,6 +31,30 @@ static const char *text(const json_t *object, const char *member)
 	return value ? value : "-";
 }
 
+/* Those it has, the last one it had, and the keys that it refuses. */
+static void print_troubles(const json_t *vault)
+{
+	const char *message = json_string_value(json_object_get(vault,
+								"message"));
+	const json_t *last = json_object_get(vault, "last_error");
+	char when[48];
+	json_t *key;
+	size_t i;
+
+	if (message && *message) {
+		printf("%s: %s\n", text(vault, "name"), message);
+	} else if (json_is_object(last)) {
+		age(when, sizeof(when), json_object_get(last, "when"));
+		printf("%s: last error %s: %s\n", text(vault, "name"), when,
+		       text(last, "message"));
+	}
+	json_array_foreach(json_object_get(vault, "keys"), i, key)
+		if (!strcmp(text(key, "state"), "refused"))
+			printf("%s: refused, key %.16s...: %s\n",
+			       text(key, "key"), text(key, "fingerprint"),
+			       text(key, "message"));
+}
+
 void print_vaults(const json_t *vaults)
 {
 	struct table table = { 0 };
@@ -57,13 +81,8 @@ void print_vaults(const json_t *vaults)
 			  text(vault, "uri"), NULL);
 	}
 	table_print(&table);
-	json_array_foreach(vaults, i, vault) {
-		const char *message = json_string_value(
-			json_object_get(vault, "message"));
-
-		if (message && *message)
-			printf("%s: %s\n", text(vault, "name"), message);
-	}
+	json_array_foreach(vaults, i, vault)
+		print_troubles(vault);
 }
 
 static int vault_list(const struct verb *verb, int argc, char *argv[])
