@@ -20,6 +20,11 @@
  *	sandbox		tries what it must not be able to do, and derives the right
  *			value only if all of it is refused
  *	logins		works, and says on standard error when C_Login is called
+ *	counts		likewise of looks for a private key and of C_DeriveKey
+ *	slow		counts, and takes three seconds for C_DeriveKey
+ *
+ * A file with its own name and ".mode" goes before that name, each time that the
+ * library is opened.
  */
 
 #include <dlfcn.h>
@@ -43,6 +48,23 @@ static int is(const char *name)
 	return !strcmp(mode, name);
 }
 
+/* Of the file beside the library, whose full path that is. */
+static const char *mode_in_file(const char *library)
+{
+	static char text[32];
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s.mode", library);
+	f = fopen(path, "re");
+	if (!f || !fgets(text, sizeof(text), f))
+		text[0] = 0;
+	if (f)
+		fclose(f);
+	text[strcspn(text, "\n")] = 0;
+	return text[0] ? text : NULL;
+}
+
 static void find_mode(void)
 {
 	const char *env = getenv("BAD_PKCS11"), *name;
@@ -50,7 +72,8 @@ static void find_mode(void)
 
 	if (!env && dladdr(&list, &info)) {
 		name = strstr(info.dli_fname, "bad_pkcs11-");
-		env = name ? name + strlen("bad_pkcs11-") : "";
+		env = mode_in_file(info.dli_fname) ?:
+		      name ? name + strlen("bad_pkcs11-") : "";
 	}
 	snprintf(mode, sizeof(mode), "%.*s", (int)strcspn(env ? env : "", "."),
 		 env ? env : "");
@@ -77,6 +100,18 @@ static CK_RV bad_get_slot_list(CK_BBOOL present, CK_SLOT_ID_PTR slots,
 	if (is("slots"))
 		*n = 1000000000;
 	return rv;
+}
+
+static CK_RV bad_find(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR template,
+		      CK_ULONG count)
+{
+	CK_ULONG i;
+
+	for (i = 0; i < count && (is("counts") || is("slow")); i++)
+		if (template[i].type == CKA_CLASS &&
+		    *(CK_OBJECT_CLASS *)template[i].pValue == CKO_PRIVATE_KEY)
+			fputs("a key is looked for\n", stderr);
+	return real.C_FindObjectsInit(session, template, count);
 }
 
 static CK_RV bad_login(CK_SESSION_HANDLE session, CK_USER_TYPE user,
@@ -129,6 +164,10 @@ static CK_RV bad_derive(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
 		"{\"id\":2,\"x\":\"00\"}\n{\"id\":3,\"x\":\"00\"}\n";
 	static int removed;
 
+	if (is("counts") || is("slow"))
+		fputs("C_DeriveKey is called\n", stderr);
+	if (is("slow"))
+		sleep(3);
 	if (is("hang"))
 		hang();
 	if (is("crash"))
@@ -202,6 +241,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR out)
 	list.C_Initialize = bad_initialize;
 	list.C_GetSlotList = bad_get_slot_list;
 	list.C_Login = bad_login;
+	list.C_FindObjectsInit = bad_find;
 	list.C_DeriveKey = bad_derive;
 	list.C_GetAttributeValue = bad_get_attribute;
 	*out = is("null") ? NULL : &list;
