@@ -254,11 +254,12 @@ back_is_told()
 		later says 1 "kek one: its vaults agree again"
 }
 
-# In the same place, by label and id.
+# In the same place, by label and id.  That there are two at first is a matter of
+# what the uri says, and no refusal.
 another_key()
 {
 	mark
-	take_away s1 && make_key other s1 a1 || return
+	make_key other s1 a1 && take_away s1 || return
 	soon says 1 "vault s1: refuses: it has another key in its place" &&
 		says 0 "vault s1: away"
 }
