@@ -199,22 +199,29 @@ static int session_open(struct p11 *p)
 typedef int (*session_work)(struct p11 *p, const char *key, void *arg);
 
 /*
- * Every failure ends the session and the library's memory of the token.  Only
- * what failed in an old session is worth a second try.
+ * Every failure ends the session and the library's memory of the token.  What
+ * failed in an old session is worth a second try.  So is a refusal: a token that
+ * is taken out at this moment looks like one without the key, and by the second
+ * try it is away.
  */
 static int in_session(const char *key, session_work work, void *arg)
 {
-	bool old;
+	bool old, worked, again = false;
 	int err;
 
 	do {
 		old = p11.open;
 		err = session_open(&p11);
+		worked = !err;
 		if (!err)
 			err = work(&p11, key, arg);
-		if (err)
-			module_close(&p11);
-	} while (err && old);
+		if (!err)
+			return 0;
+		module_close(&p11);
+		if (!old && again)
+			return err;
+		again = true;
+	} while (old || (worked && err == -ENOKEY));
 	return err;
 }
 
