@@ -20,7 +20,7 @@ struct sync_key {
 	const char *name;		/* of the key, in ref; may be "" */
 	uint8_t fingerprint[FINGERPRINT_SIZE];
 	enum key_word word;		/* an outage leaves it as it was */
-	char reason[400];		/* of a refusal */
+	char reason[512];		/* of a refusal; whole, as the worker gave it */
 	uint64_t heard_at;		/* seconds since the epoch; 0: never */
 	bool used;
 };
