@@ -12,7 +12,7 @@
 
 SLOW=${VAULTRING_SLOW:-1}
 POLL=1			# seconds, of all vaults here
-LEASE=$((6 * SLOW))
+LEASE=$((9 * SLOW))
 LIBRARY=/usr/lib/softhsm/libsofthsm2.so
 COUNTING=$HERE/bad_pkcs11-counts.so
 TOKENS=/var/lib/softhsm/tokens
@@ -42,28 +42,29 @@ restart_daemon()
 	systemctl restart vaultringd
 }
 
-# seconds a poll takes at most: the interval and one more.
-patience()
-{
-	echo $((POLL + SLOW))
-}
-
-# soon CMD...: within one poll.
+# soon CMD...: within one poll; two seconds more are for a host that is busy.
 soon()
 {
 	local end
 
-	end=$(($(date +%s%N) + $(patience) * 1000000000))
+	end=$(($(date +%s%N) + (POLL + 3 * SLOW) * 1000000000))
 	until "$@"; do
 		[ "$(date +%s%N)" -lt $end ] || return 1
 		sleep 0.1
 	done
 }
 
+# The same behind what a vault may take for its answer.
+in_the_end()
+{
+	sleep $((2 * SLOW))
+	soon "$@"
+}
+
 # Nothing changes for one poll and a bit.
 later()
 {
-	sleep "$(patience)"
+	sleep $((POLL + SLOW))
 	"$@"
 }
 
@@ -275,9 +276,7 @@ hangs()
 {
 	mark
 	echo hang-init > "$COUNTING.mode"
-	# The poll, and the time that the vault has for its answer.
-	later true
-	later says 1 "vault counts: away" && state_is counts away &&
+	in_the_end says 1 "vault counts: away" && state_is counts away &&
 		is_active counted && later says 1 "vault counts: away"
 }
 
@@ -285,8 +284,7 @@ comes_back()
 {
 	mark
 	rm "$COUNTING.mode"
-	later true
-	later says 1 "vault counts: back" && state_is counts ready &&
+	in_the_end says 1 "vault counts: back" && state_is counts ready &&
 		is_active counted && says 0 "kek counted: "
 }
 
@@ -338,8 +336,7 @@ outage_keeps()
 {
 	mark
 	echo hang-init > "$COUNTING.mode"
-	later true
-	later state_is counts away && is_active counted
+	in_the_end state_is counts away && is_active counted
 }
 
 listing()
