@@ -133,17 +133,29 @@ static int take_spki(const struct worker_reply *r, const char **hex,
 	return 0;
 }
 
+/* The same, with v->fingerprint; or NULL, and the caller has been told why. */
+static const char *spki_or_error(struct vault_call *v,
+				 const struct worker_reply *r)
+{
+	const char *hex;
+
+	if (r->err) {
+		vault_call_failed(v, r);
+		return NULL;
+	}
+	if (!take_spki(r, &hex, v->fingerprint))
+		return hex;
+	call_error(v->call, -EKEYREJECTED, "vault %s gave something else than a public key",
+		   v->ref);
+	return NULL;
+}
+
 static void on_public_key(void *arg, const struct worker_reply *r)
 {
 	struct vault_call *v = arg;
-	const char *hex;
+	const char *hex = spki_or_error(v, r);
 
-	if (r->err)
-		vault_call_failed(v, r);
-	else if (take_spki(r, &hex, v->fingerprint))
-		call_error(v->call, -EKEYREJECTED, "vault %s gave something else than a public key",
-			   v->ref);
-	else
+	if (hex)
 		call_reply(v->call, json_pack("{s:s, s:s, s:s}", "vault", v->ref,
 					      "spki", hex, "fingerprint",
 					      v->fingerprint));
@@ -154,14 +166,8 @@ static void on_public_key(void *arg, const struct worker_reply *r)
 static void on_init(void *arg, const struct worker_reply *r)
 {
 	struct vault_call *v = arg;
-	const char *hex;
 
-	if (r->err)
-		vault_call_failed(v, r);
-	else if (take_spki(r, &hex, v->fingerprint))
-		call_error(v->call, -EKEYREJECTED, "vault %s gave something else than a public key",
-			   v->ref);
-	else
+	if (spki_or_error(v, r))
 		call_reply(v->call, json_pack("{s:s, s:s, s:O?}", "vault",
 					      v->ref, "fingerprint",
 					      v->fingerprint, "file",
