@@ -242,13 +242,15 @@ void vr_kek_put(struct vr_kek *kek);
 unsigned int vr_kek_end(struct vr_kek *kek, enum vaultring_kek_state state);
 unsigned int vr_kek_revoke(bool (*match)(const struct vr_kek *kek,
 					 const void *arg), const void *arg);
-int vr_kek_enter(struct vr_kek *kek);
-void vr_kek_leave(struct vr_kek *kek);
-int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead);
 unsigned int vr_kek_count(void);
 bool vr_keks_shut_if_none(void);
 void vr_keks_open(void);
 int vr_keks_check_open(struct netlink_ext_ack *extack);
+
+/* kek_use.c */
+int vr_kek_enter(struct vr_kek *kek);
+void vr_kek_leave(struct vr_kek *kek);
+int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead);
 int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
 
