@@ -289,17 +289,17 @@ ok "gcm(paes): a tag of 11 bytes is refused" gcm_refuses "auth tag size" \
 	"$(key_of gcm)" 23
 for use in xts hmac; do
 	ok "gcm(paes): a blob for $use is refused" \
-		gcm_refuses "key \(-EOPNOTSUPP" "$(key_of $use)"
+		gcm_refuses "key \((-EOPNOTSUPP|-95)" "$(key_of $use)"
 done
-ok "gcm(paes): a raw key is refused" gcm_refuses "key \(-EINVAL" \
+ok "gcm(paes): a raw key is refused" gcm_refuses "key \((-EINVAL|-22)" \
 	"$(head -c 32 /dev/urandom | hex_of)"
 
 works "phmac(sha256) in dm-integrity" alone hmac
 for use in xts gcm; do
 	ok "phmac(sha256): a blob for $use is refused" \
-		phmac_refuses "key \(-EOPNOTSUPP" "$(key_of $use)"
+		phmac_refuses "key \((-EOPNOTSUPP|-95)" "$(key_of $use)"
 done
-ok "phmac(sha256): a raw key is refused" phmac_refuses "key \(-EINVAL" \
+ok "phmac(sha256): a raw key is refused" phmac_refuses "key \((-EINVAL|-22)" \
 	"$(head -c 32 /dev/urandom | hex_of)"
 rm "$WORK/hmac.blob"
 ok "a data key of 512 bits for hmac is made" blob_for hmac --bits 512
