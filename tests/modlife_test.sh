@@ -169,11 +169,16 @@ modinfo_says()
 	local field value
 
 	for field in description author license version vermagic srcversion \
-		softdep depends parm; do
+		softdep parm; do
 		value=$(modinfo -F $field vaultring)
 		echo "$field: $value"
 		[ -n "$value" ] || return
 	done
+	# Where all of these are built in it depends on no module.
+	case $(uname -r) in
+	*-vaultring-*) ;;
+	*) [ -n "$(modinfo -F depends vaultring)" ] || return ;;
+	esac
 	[ "$(modinfo -F license vaultring)" = GPL ] &&
 		vaultring --version | grep -F "$(modinfo -F version vaultring)"
 }
@@ -230,7 +235,7 @@ clash()
 	before=$(ours)
 	echo "$mark" > /dev/kmsg
 	insmod "$WORK/copy.ko" 2>&1 | tee /dev/stderr | grep "busy" || return
-	said_since "$mark" | grep "vaultrin.: $part: -EEXIST; another" &&
+	said_since "$mark" | grep -E "vaultrin.: $part: (-EEXIST|-17); another" &&
 		! said_since "$mark" | grep -E 'WARNING|BUG|suspicious|sysfs' &&
 		[ "$before" -ge 3 ] && [ "$(ours)" = "$before" ] &&
 		! grep -q '^vaultrinx' /proc/modules /proc/crypto &&
