@@ -20,7 +20,7 @@ OTHER_ALGORITHMS="xts-paes-vaultring=xts-paes-vaultrinx
 	gcm-paes-vaultring=gcm-paes-vaultrinx
 	phmac-sha256-vaultring=phmac-sha256-vaultrinx"
 # What the kernel says of itself.
-ITS_OWN="Key type vault-.*registered|drop_caches|audit|alg: No test|PF_ALG|AF_ALG|af_alg|hrtimer: interrupt took"
+ITS_OWN="Key type vault-.*registered|drop_caches|audit|alg: No test|PF_ALG|AF_ALG|af_alg|hrtimer: interrupt took|self-tests passed"
 MODULE=/lib/modules/$(uname -r)/updates/vaultring.ko
 
 tidy()
