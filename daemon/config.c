@@ -7,6 +7,7 @@
  *
  *	[volumes]
  *	on-kek-loss = error
+ *	freeze-timeout = 5s
  *
  *	[vault NAME]
  *	uri = pkcs11:token=...;object=...?module-path=...
@@ -135,6 +136,8 @@ static int add_setting(struct loading *l, struct vault_config *v,
 /* For the tools: the daemon has no say in it. */
 static int parse_volumes(struct loading *l, const char *name, const char *value)
 {
+	if (!strcmp(name, "freeze-timeout"))
+		return parse_timeout(l, value, &l->config->freeze_timeout_usec);
 	if (strcmp(name, "on-kek-loss"))
 		return bad(l, "no such setting in [volumes]", name);
 	if (strcmp(value, "error") && strcmp(value, "freeze"))
@@ -211,7 +214,10 @@ int config_load(const char *path, struct config *config)
 	size_t i;
 	int line;
 
-	*config = (struct config){ .unseal_timeout_usec = DEFAULT_UNSEAL_TIMEOUT };
+	*config = (struct config){
+		.unseal_timeout_usec = DEFAULT_UNSEAL_TIMEOUT,
+		.freeze_timeout_usec = FREEZE_TIMEOUT_DEFAULT * 1000ULL,
+	};
 	l.file = fopen(path, "re");
 	if (!l.file) {
 		l.err = -errno;

@@ -22,9 +22,12 @@ struct vault_config {
 	size_t n_settings;
 };
 
+#define FREEZE_TIMEOUT_DEFAULT	5000	/* ms */
+
 struct config {
 	uint64_t unseal_timeout_usec;
 	bool freeze;			/* volumes whose KEK goes */
+	uint64_t freeze_timeout_usec;	/* how long a revoke waits for that */
 	struct vault_config *vaults;
 	size_t n_vaults;
 };

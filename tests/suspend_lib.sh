@@ -53,8 +53,9 @@ tidy()
 # set_policy error|freeze|...: what vaultring.conf says.
 set_policy()
 {
-	sed -i '/^\[volumes\]$/,+1d' $CONF
-	printf '[volumes]\non-kek-loss = %s\n' "$1" >> $CONF
+	sed -i '/^\[volumes\]$/,+2d' $CONF
+	printf '[volumes]\non-kek-loss = %s\nfreeze-timeout = %ds\n' "$1" \
+		$((5 * ${VAULTRING_SLOW:-1})) >> $CONF
 }
 
 # make_volume VOLUME [CMD...]: with a command between the steps.

@@ -291,27 +291,35 @@ static int kek_unseal(const struct verb *verb, int argc, char *argv[])
 	return DONE;
 }
 
-/* What --on-loss or else the configuration says; errors if that is unclear. */
-static bool freezes(const char *on_loss)
+/*
+ * What --on-loss or else the configuration says: how long a revoke waits for
+ * volumes to be frozen, in ms; 0, and they see errors, also if that is unclear.
+ */
+static int freeze_timeout(const char *on_loss)
 {
+	bool wanted = on_loss && !strcmp(on_loss, "freeze");
 	struct config config;
-	bool freeze;
+	int timeout;
 
-	if (on_loss)
-		return !strcmp(on_loss, "freeze");
+	if (on_loss && !wanted)
+		return 0;
 	if (access(CONF_FILE, F_OK))
-		return false;
+		return wanted ? FREEZE_TIMEOUT_DEFAULT : 0;
 	if (config_load(CONF_FILE, &config)) {
-		say_error(CONF_FILE " cannot be used, so volumes are not frozen");
-		return false;
+		say_error(CONF_FILE " cannot be used, so %s", wanted ?
+			  "its freeze-timeout is not known" :
+			  "volumes are not frozen");
+		return wanted ? FREEZE_TIMEOUT_DEFAULT : 0;
 	}
-	freeze = config.freeze;
+	timeout = wanted || config.freeze ?
+		  (int)(config.freeze_timeout_usec / 1000) ?: 1 : 0;
 	config_free(&config);
-	return freeze;
+	return timeout;
 }
 
 /* Before the revoke, which never waits longer for a disk than this. */
-static void freeze_under(const char *name, struct mappings *mappings)
+static void freeze_under(const char *name, int timeout_ms,
+			 struct mappings *mappings)
 {
 	json_t *ids = json_array(), *keks, *kek;
 	int err;
@@ -322,22 +330,22 @@ static void freeze_under(const char *name, struct mappings *mappings)
 		if (!strcmp(text(kek, "name"), name))
 			json_array_append(ids, json_object_get(kek, "id"));
 	if (json_array_size(ids)) {
-		freeze_volumes(ids, FREEZE_TIMEOUT, mappings);
+		freeze_volumes(ids, timeout_ms, mappings);
 		freeze_report(mappings);
 	}
 	json_decref(keks);
 	json_decref(ids);
 }
 
-static int end_kek(const char *name, bool freeze)
+static int end_kek(const char *name, int timeout_ms)
 {
 	struct mappings mappings = { 0 };
 	uint32_t transforms;
 	size_t i;
 	int err;
 
-	if (freeze)
-		freeze_under(name, &mappings);
+	if (timeout_ms)
+		freeze_under(name, timeout_ms, &mappings);
 	err = kernel_revoke(name, &transforms);
 	if (err == -ENOKEY)
 		say_error("kek %s: not active, so there is nothing to revoke; "
@@ -375,7 +383,8 @@ static int kek_revoke(const struct verb *verb, int argc, char *argv[])
 		return verb_usage(verb, "give one name");
 	if (!name_ok(argv[optind]))
 		return verb_usage(verb, "a name has 1 to 63 of A-Z a-z 0-9 . _ -");
-	return need_root(verb) ? end_kek(argv[optind], freezes(on_loss)) : FAILED;
+	return need_root(verb) ?
+	       end_kek(argv[optind], freeze_timeout(on_loss)) : FAILED;
 }
 
 const struct verb verb_kek[] = {

@@ -36,6 +36,7 @@
  * guard that is started anew.
  */
 static json_t *frozen;
+static int freeze_timeout;	/* ms */
 
 static void load_state(void)
 {
@@ -71,8 +72,8 @@ static void freeze_under(const json_t *kek, json_int_t left)
 {
 	const char *name = json_string_value(json_object_get(kek, "name"));
 	json_t *ids = json_pack("[O]", json_object_get(kek, "id"));
-	int timeout = left * 1000 < FREEZE_TIMEOUT ? (int)left * 1000 :
-						     FREEZE_TIMEOUT;
+	int timeout = left * 1000 < freeze_timeout ? (int)left * 1000 :
+						     freeze_timeout;
 	struct mappings mappings;
 	size_t i;
 
@@ -204,6 +205,7 @@ int luks_guard(const struct verb *verb, int argc, char *argv[])
 	if (!need_root(verb) || config_load(CONF_FILE, &config))
 		return FAILED;
 	freeze = config.freeze;
+	freeze_timeout = (int)(config.freeze_timeout_usec / 1000) ?: 1;
 	config_free(&config);
 	if (freeze)
 		return guard();

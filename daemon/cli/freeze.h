@@ -9,8 +9,6 @@
 
 #include "luks.h"
 
-/* The kill switch never waits longer for disks, in milliseconds. */
-#define FREEZE_TIMEOUT	5000
 #define MAPPING_SIZE	128	/* of a name, with its NUL; the kernel's bound */
 
 /* What came of one mapping. */
