@@ -50,7 +50,7 @@ install-dkms:
 
 install-units:
 	install -D -m 0644 -t $(UNITS) $(U)/vaultringd.service \
-		$(U)/vaultring-guard.service
+		$(U)/vaultring-guard.service $(U)/vaultring-open@.service
 	install -D -m 0644 $(U)/vaultring.sysusers $(LIB)/sysusers.d/vaultring.conf
 	install -D -m 0644 $(U)/vaultring.modules $(LIB)/modules-load.d/vaultring.conf
 	install -D -m 0644 -t $(EXAMPLES) $(U)/softhsm.conf \

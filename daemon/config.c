@@ -4,6 +4,8 @@
  *
  *	[daemon]
  *	unseal-timeout = 20s
+ *	on-refusal = keep
+ *	renew = no
  *
  *	[volumes]
  *	on-kek-loss = error
@@ -12,6 +14,7 @@
  *	[vault NAME]
  *	uri = pkcs11:token=...;object=...?module-path=...
  *	timeout = 5s
+ *	poll = 5m
  *	environment = NAME=VALUE ...
  *
  * All else in a vault's section is for its worker.  A line that begins with
@@ -32,6 +35,9 @@
 #define DEFAULT_TIMEOUT		(5 * 1000000ULL)
 #define DEFAULT_UNSEAL_TIMEOUT	(20 * 1000000ULL)
 #define MAX_TIMEOUT		(600 * 1000000ULL)
+#define DEFAULT_POLL		(300 * 1000000ULL)
+#define MIN_POLL		(1 * 1000000ULL)
+#define MAX_POLL		(86400 * 1000000ULL)
 /* inih cuts longer lines without a word. */
 #define LINE_MAX_LEN		(INI_MAX_LINE - 2)
 #define SECTION_MAX_LEN		48
@@ -90,6 +96,7 @@ static struct vault_config *find_vault(struct config *config, const char *name)
 	memset(v, 0, sizeof(*v));
 	snprintf(v->name, sizeof(v->name), "%s", name);
 	v->timeout_usec = DEFAULT_TIMEOUT;
+	v->poll_usec = DEFAULT_POLL;
 	return v;
 }
 
@@ -98,6 +105,29 @@ static int parse_timeout(struct loading *l, const char *value, uint64_t *usec)
 	if (duration_parse(value, usec) || !*usec || *usec > MAX_TIMEOUT)
 		return bad(l, "not a duration of 10m at most, such as 5s", value);
 	return 1;
+}
+
+static int parse_poll(struct loading *l, const char *value, uint64_t *usec)
+{
+	if (duration_parse(value, usec) ||
+	    (*usec && (*usec < MIN_POLL || *usec > MAX_POLL)))
+		return bad(l, "poll is 0 or a duration from 1s to 24h, not",
+			   value);
+	return 1;
+}
+
+/* One of two words. */
+static int parse_choice(struct loading *l, const char *name, const char *value,
+			const char *const words[2], bool *second)
+{
+	char text[64];
+
+	*second = !strcmp(value, words[1]);
+	if (*second || !strcmp(value, words[0]))
+		return 1;
+	snprintf(text, sizeof(text), "%s is %s or %s, not", name, words[0],
+		 words[1]);
+	return bad(l, text, value);
 }
 
 /* A second value under the same name continues the first. */
@@ -140,10 +170,24 @@ static int parse_volumes(struct loading *l, const char *name, const char *value)
 		return parse_timeout(l, value, &l->config->freeze_timeout_usec);
 	if (strcmp(name, "on-kek-loss"))
 		return bad(l, "no such setting in [volumes]", name);
-	if (strcmp(value, "error") && strcmp(value, "freeze"))
-		return bad(l, "on-kek-loss is error or freeze, not", value);
-	l->config->freeze = !strcmp(value, "freeze");
-	return 1;
+	return parse_choice(l, name, value,
+			    (const char *const[]){ "error", "freeze" },
+			    &l->config->freeze);
+}
+
+static int parse_daemon(struct loading *l, const char *name, const char *value)
+{
+	if (!strcmp(name, "unseal-timeout"))
+		return parse_timeout(l, value, &l->config->unseal_timeout_usec);
+	if (!strcmp(name, "on-refusal"))
+		return parse_choice(l, name, value,
+				    (const char *const[]){ "keep", "revoke" },
+				    &l->config->revoke);
+	if (!strcmp(name, "renew"))
+		return parse_choice(l, name, value,
+				    (const char *const[]){ "no", "yes" },
+				    &l->config->renew);
+	return bad(l, "no such setting in [daemon]", name);
 }
 
 static int on_setting(void *arg, const char *section, const char *name,
@@ -152,12 +196,8 @@ static int on_setting(void *arg, const char *section, const char *name,
 	struct loading *l = arg;
 	struct vault_config *v;
 
-	if (!strcmp(section, "daemon")) {
-		if (!strcmp(name, "unseal-timeout"))
-			return parse_timeout(l, value,
-					     &l->config->unseal_timeout_usec);
-		return bad(l, "no such setting in [daemon]", name);
-	}
+	if (!strcmp(section, "daemon"))
+		return parse_daemon(l, name, value);
 	if (!strcmp(section, "volumes"))
 		return parse_volumes(l, name, value);
 	if (strncmp(section, "vault ", 6) || !name_ok(section + 6))
@@ -169,6 +209,8 @@ static int on_setting(void *arg, const char *section, const char *name,
 		return bad(l, "out of memory", section);
 	if (!strcmp(name, "timeout"))
 		return parse_timeout(l, value, &v->timeout_usec);
+	if (!strcmp(name, "poll"))
+		return parse_poll(l, value, &v->poll_usec);
 	return add_setting(l, v, name, value);
 }
 

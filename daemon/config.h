@@ -16,6 +16,7 @@ struct vault_config {
 	char *uri;
 	char *environment;		/* "A=b C=d" for the worker, or NULL */
 	uint64_t timeout_usec;		/* of one exchange */
+	uint64_t poll_usec;		/* between looks at its keys; 0: never */
 	struct vault_setting {
 		char *name, *value;
 	} *settings;			/* uri among them */
@@ -26,6 +27,8 @@ struct vault_config {
 
 struct config {
 	uint64_t unseal_timeout_usec;
+	bool revoke;			/* a KEK that its vaults refuse */
+	bool renew;			/* leases, before they end */
 	bool freeze;			/* volumes whose KEK goes */
 	uint64_t freeze_timeout_usec;	/* how long a revoke waits for that */
 	struct vault_config *vaults;

@@ -14,6 +14,7 @@
 
 struct unseal;
 struct server;
+struct sync;
 
 struct daemon {
 	sd_event *event;
@@ -24,6 +25,7 @@ struct daemon {
 	struct worker **workers;	/* one per config.vaults */
 	struct unseal *unseals;		/* under way */
 	struct server *server;
+	struct sync *sync;
 };
 
 /* vaultringd.c; NULL if no vault is called that */
@@ -43,6 +45,12 @@ typedef void (*unseal_fn)(void *arg, const struct unseal_outcome *outcome);
 /* For somebody who asked through the socket. */
 void unseal_begin(struct daemon *d, const struct envelope *e, unseal_fn fn,
 		  void *arg);
+/*
+ * For a reseal that root has begun with the kernel.  The outcome has the new
+ * envelope, if err is 0; it goes when fn returns.
+ */
+void unseal_go_on(struct daemon *d, const struct envelope *e,
+		  const struct unseal_start *start, unseal_fn fn, void *arg);
 /* A task's request, which always gets an answer; fit for netlink_attach(). */
 void unseal_on_request(void *arg, const struct kek_request *request);
 /* Answers nobody: the kernel asks whoever attaches next. */

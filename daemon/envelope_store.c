@@ -227,14 +227,57 @@ int store_read(struct store *store, const struct envelope *e, uint8_t **data,
 	return file_read(store->dir, e->file, VAULTRING_MAX_ENVELOPE, data, len);
 }
 
+static void file_names(const char *name, uint32_t version,
+		       char file[ENVELOPE_FILE_MAX], char old[ENVELOPE_FILE_MAX])
+{
+	snprintf(file, ENVELOPE_FILE_MAX, "%s@%u%s", name, version, SUFFIX);
+	snprintf(old, ENVELOPE_FILE_MAX, "%s@%u.old", name, version);
+}
+
 int store_add(struct store *store, const char *name, uint32_t version,
 	      const void *data, size_t len)
 {
-	char file[ENVELOPE_FILE_MAX];
+	char file[ENVELOPE_FILE_MAX], old[ENVELOPE_FILE_MAX];
 
 	store->read_at = (struct timespec){ 0 };
-	snprintf(file, sizeof(file), "%s@%u%s", name, version, SUFFIX);
+	file_names(name, version, file, old);
 	return file_write_atomic(store->dir, file, data, len, 0600, FILE_NEW);
+}
+
+int store_replace(struct store *store, const struct envelope *e,
+		  const void *data, size_t len)
+{
+	char file[ENVELOPE_FILE_MAX], old[ENVELOPE_FILE_MAX];
+	uint8_t *former;
+	size_t former_len;
+	int err;
+
+	file_names(e->name, e->version, file, old);
+	err = store_read(store, e, &former, &former_len);
+	if (err)
+		return err;
+	err = file_write_atomic(store->dir, old, former, former_len, 0600,
+				FILE_REPLACE) ?:
+	      file_write_atomic(store->dir, file, data, len, 0600,
+				FILE_REPLACE);
+	free(former);
+	store->read_at = (struct timespec){ 0 };
+	return err;
+}
+
+int store_keep(struct store *store, const char *name, uint32_t version,
+	       bool good)
+{
+	char file[ENVELOPE_FILE_MAX], old[ENVELOPE_FILE_MAX];
+	int err;
+
+	file_names(name, version, file, old);
+	err = good ? unlinkat(store->dir, old, 0) :
+	      renameat(store->dir, old, store->dir, file);
+	if (err || fsync(store->dir))
+		err = -errno;
+	store->read_at = (struct timespec){ 0 };
+	return err;
 }
 
 const char *store_path(struct store *store)

@@ -31,6 +31,7 @@ struct envelope {
 	unsigned int n_uids, n_gids, threshold, n_shares;
 	struct {
 		char vault[VAULTRING_MAX_VAULT + 1];
+		uint32_t method;	/* enum vaultring_method */
 		uint8_t fingerprint[FINGERPRINT_SIZE];
 	} shares[VAULTRING_MAX_SHARES];
 	/* Why the file is of no use; name and version are the file name's. */
@@ -56,6 +57,15 @@ int store_read(struct store *store, const struct envelope *e, uint8_t **data,
 /* -EEXIST if that name and version is there; leaves nothing if it fails. */
 int store_add(struct store *store, const char *name, uint32_t version,
 	      const void *data, size_t len);
+/*
+ * Puts another envelope of the same KEK in the place of e's.  The former one is
+ * kept as NAME@VERSION.old until store_keep(), which says whether the new one is
+ * good; if it is not, the former one is back.
+ */
+int store_replace(struct store *store, const struct envelope *e,
+		  const void *data, size_t len);
+int store_keep(struct store *store, const char *name, uint32_t version,
+	       bool good);
 const char *store_path(struct store *store);
 
 /* NULL, or what is wrong with it; fills all but file. */

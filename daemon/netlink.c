@@ -62,6 +62,7 @@ static const struct nla_policy main_policy[VAULTRING_A_MAX + 1] = {
 	[VAULTRING_A_STATE] = { .type = NLA_U32 },
 	[VAULTRING_A_ERROR] = { .type = NLA_U32 },
 	[VAULTRING_A_LEASE_LEFT] = { .type = NLA_U64 },
+	[VAULTRING_A_TRANSFORMS] = { .type = NLA_U32 },
 };
 
 /* --- receiving --- */

@@ -22,9 +22,9 @@
 
 #define MAX_MESSAGE	(64 * 1024)
 #define MAX_OUTPUT	(8 * 1024 * 1024)
-#define MAX_CLIENTS	64
+#define MAX_CLIENTS	512	/* fewer than the file descriptors */
 #define MAX_STRANGERS	16	/* of them not root: they only get refusals */
-#define IDLE_USEC	(30 * 1000000ULL)
+#define IDLE_USEC	(20 * 1000000ULL)
 
 struct client {
 	struct client *next;
@@ -349,7 +349,7 @@ int server_open(struct daemon *d, const char *path, struct server **out)
 	unlink(path);
 	/* Everybody may connect; who it is decides. */
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof(a)) ||
-	    chmod(path, 0666) || listen(s->fd, 64)) {
+	    chmod(path, 0666) || listen(s->fd, MAX_CLIENTS)) {
 		err = -errno;
 		goto err;
 	}

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "sync.h"
 #include "unseal.h"
 
 /* --- the end --- */
@@ -60,13 +61,17 @@ void unseal_finish(struct unseal *u, int err, const char *message,
 	if (err)
 		log_warning("%s", text);
 	else
-		log_info("kek %s: version %" PRIu32 " unsealed",
-			 u->envelope.name, u->envelope.version);
+		log_info("kek %s: version %" PRIu32 " %s",
+			 u->envelope.name, u->envelope.version,
+			 u->reseal ? "has another envelope" : "unsealed");
 	while ((w = u->waiters)) {
 		u->waiters = w->next;
 		answer_waiter(u->d, w, &o);
 	}
+	/* There may be a lease to watch, or a KEK that is refused all the same. */
+	sync_look(u->d);
 	explicit_bzero(&u->start, sizeof(u->start));
+	free(o.result.resealed);
 	free(u);
 }
 
@@ -113,6 +118,17 @@ static const char *read_envelope(struct daemon *d, struct unseal *u,
 	return damage;
 }
 
+static int set_deadline(struct unseal *u, uint64_t usec, char *text,
+			size_t size)
+{
+	int err = sd_event_add_time_relative(u->d->event, &u->timer,
+					     CLOCK_MONOTONIC, usec, 10000,
+					     on_deadline, u);
+
+	snprintf(text, size, "cannot set a timer");
+	return err < 0 ? err : 0;
+}
+
 static int start_with_kernel(struct unseal *u, uint64_t request,
 			     uint32_t left_ms, char *text, size_t size)
 {
@@ -138,11 +154,7 @@ static int start_with_kernel(struct unseal *u, uint64_t request,
 			 netlink_error(u->d->nl));
 		return err;
 	}
-	err = sd_event_add_time_relative(u->d->event, &u->timer,
-					 CLOCK_MONOTONIC, timeout, 10000,
-					 on_deadline, u);
-	snprintf(text, size, "cannot set a timer");
-	return err < 0 ? err : 0;
+	return set_deadline(u, timeout, text, size);
 }
 
 /* Ends what has only just begun, for one waiter that needs no answer. */
@@ -158,7 +170,7 @@ static struct unseal *find_unseal(struct daemon *d, const struct envelope *e)
 	struct unseal *u;
 
 	for (u = d->unseals; u; u = u->next)
-		if (!memcmp(u->envelope.id, e->id, sizeof(e->id)) &&
+		if (!u->reseal && !memcmp(u->envelope.id, e->id, sizeof(e->id)) &&
 		    !strcmp(u->envelope.name, e->name))
 			return u;
 	return NULL;
@@ -211,6 +223,36 @@ void unseal_begin(struct daemon *d, const struct envelope *e, unseal_fn fn,
 	w->fn = fn;
 	w->arg = arg;
 	begin(d, e, w, 0);
+}
+
+void unseal_go_on(struct daemon *d, const struct envelope *e,
+		  const struct unseal_start *start, unseal_fn fn, void *arg)
+{
+	struct unseal_waiter *w = calloc(1, sizeof(*w));
+	struct unseal *u = calloc(1, sizeof(*u));
+	char text[100];
+	int err;
+
+	if (!w || !u) {
+		free(w);
+		free(u);
+		fn(arg, &(struct unseal_outcome){ .err = -ENOMEM,
+			.message = "out of memory", .envelope = e });
+		return;
+	}
+	w->fn = fn;
+	w->arg = arg;
+	*u = (struct unseal){
+		.d = d, .envelope = *e, .reseal = true, .start = *start,
+		.waiters = w, .next = d->unseals,
+	};
+	d->unseals = u;
+	/* The kernel's deadline is near: give up in time to tell it. */
+	err = set_deadline(u, start->deadline_ms * 900ULL, text, sizeof(text));
+	if (err)
+		unseal_finish(u, err, text, NULL);
+	else
+		unseal_ask(u);
 }
 
 static bool already_waiting(struct daemon *d, uint64_t request)

@@ -19,6 +19,7 @@ struct unseal_share {
 	struct unseal *unseal;
 	const struct challenge *challenge;
 	struct worker_job *job;	/* not NULL: the vault is being asked */
+	sd_event_source *retry;	/* not NULL: waits for the transport key */
 	bool done;		/* the kernel has its answer, or why not */
 	int err;		/* why there is none */
 	char reason[300];	/* likewise: "vault a is away (...)" */
@@ -28,6 +29,7 @@ struct unseal {
 	struct unseal *next;
 	struct daemon *d;
 	struct envelope envelope;
+	bool reseal;		/* root has begun it with the kernel */
 	struct unseal_start start;
 	struct unseal_share shares[VAULTRING_MAX_SHARES];
 	bool wrong;		/* one of the answers, says the kernel */

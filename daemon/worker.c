@@ -29,6 +29,7 @@ struct worker_job {
 	struct worker *worker;
 	json_t *request;
 	uint64_t deadline;	/* in the queue; in flight the worker's */
+	enum worker_how how;
 	worker_fn fn;		/* NULL: cancelled */
 	void *arg;
 };
@@ -50,8 +51,9 @@ struct worker {
 	uint64_t pause_end;
 
 	enum worker_state state;
-	char message[512];
-	uint64_t last_contact, latency;
+	bool told;			/* the journal knows that state */
+	char message[512], last_error[512];
+	uint64_t last_contact, latency, last_error_at;
 };
 
 static void worker_pump(struct worker *w);
@@ -82,15 +84,31 @@ static void rearm(struct worker *w)
 	sd_event_source_set_enabled(w->timer, SD_EVENT_ONESHOT);
 }
 
-static void set_state(struct worker *w, enum worker_state state,
-		      const char *message)
+/* Said once, not each time; quiet: sync.c tells which key was refused. */
+static void tell_state(struct worker *w, enum worker_state state,
+		       const char *message, bool quiet)
 {
-	if (state != w->state && state > WORKER_READY)
+	if (state == w->state)
+		return;
+	if (state == WORKER_AWAY || (state == WORKER_REFUSED && !quiet)) {
 		log_warning("vault %s: %s: %s", w->config->name,
 			    state == WORKER_AWAY ? "away" : "refused", message);
-	else if (state != w->state && w->state > WORKER_READY)
+		w->told = true;
+	} else if (w->told) {
 		log_info("vault %s: back", w->config->name);
+		w->told = false;
+	}
+}
+
+static void set_state(struct worker *w, enum worker_state state,
+		      const char *message, bool quiet)
+{
+	tell_state(w, state, message, quiet);
 	w->state = state;
+	if (state > WORKER_READY) {
+		snprintf(w->last_error, sizeof(w->last_error), "%s", message);
+		w->last_error_at = time(NULL);
+	}
 	snprintf(w->message, sizeof(w->message), "%s", message);
 }
 
@@ -112,17 +130,23 @@ static void finish_head(struct worker *w, const struct worker_reply *reply)
 	job_free(job);
 }
 
-static void fail_all(struct worker *w, int err, const char *message)
+static void fail_all(struct worker *w, const struct worker_reply *why)
 {
-	struct worker_reply reply = { .err = err };
+	struct worker_reply reply = *why;
 	unsigned int n = w->n_jobs;
-	char *copy = strdup(message);
+	char *copy = strdup(why->message);
 
 	reply.message = copy ?: "out of memory";
 	/* What is submitted meanwhile stays. */
 	while (n-- && w->queue)
 		finish_head(w, &reply);
 	free(copy);
+}
+
+static void all_away(struct worker *w, const char *message)
+{
+	fail_all(w, &(struct worker_reply){ .err = -EAGAIN,
+					    .message = message });
 }
 
 /* --- the process --- */
@@ -151,8 +175,8 @@ static void on_died(void *arg, const char *how)
 	w->configuring = false;
 	if (busy) {
 		pause_longer(w);
-		set_state(w, WORKER_AWAY, how);
-		fail_all(w, -EAGAIN, how);
+		set_state(w, WORKER_AWAY, how, false);
+		all_away(w, how);
 	} else {
 		log_debug("vault %s: %s", w->config->name, how);
 	}
@@ -172,7 +196,7 @@ static int send_request(struct worker *w, json_t *request)
 		/* Its end comes through on_died(). */
 		log_warning("vault %s: cannot reach its worker: %s",
 			    w->config->name, strerror(-err));
-		process_kill(w->process);
+		process_end(w->process);
 	}
 	return err;
 }
@@ -185,7 +209,9 @@ static json_t *configure_request(struct worker *w)
 	for (i = 0; i < w->config->n_settings; i++)
 		json_object_set_new(settings, w->config->settings[i].name,
 				    json_string(w->config->settings[i].value));
-	return json_pack("{s:s, s:o}", "op", "configure", "settings", settings);
+	return json_pack("{s:s, s:o, s:I}", "op", "configure", "settings",
+			 settings, "timeout-ms",
+			 (json_int_t)(w->config->timeout_usec / 1000));
 }
 
 static int start(struct worker *w)
@@ -227,8 +253,8 @@ static void worker_pump(struct worker *w)
 		if (start(w)) {
 			pause_longer(w);
 			memcpy(text, w->message, sizeof(text));
-			set_state(w, WORKER_AWAY, text);
-			fail_all(w, -EAGAIN, text);
+			set_state(w, WORKER_AWAY, text, false);
+			all_away(w, text);
 		}
 		break;
 	case PROCESS_DYING:
@@ -258,8 +284,11 @@ static void take_reply(struct worker *w, const json_t *body)
 
 	if (error) {
 		reply.err = reply_error(error);
+		reply.here = reply.err == -ENOKEY && (w->configuring ||
+			json_is_true(json_object_get(body, "here")));
 		set_state(w, reply.err == -EAGAIN ? WORKER_AWAY : WORKER_REFUSED,
-			  reply.message);
+			  reply.message, reply.err == -ENOKEY && !reply.here &&
+			  w->queue && w->queue->how != WORKER_IMPATIENT);
 	} else {
 		reply.body = body;
 	}
@@ -269,13 +298,13 @@ static void take_reply(struct worker *w, const json_t *body)
 		w->configuring = false;
 		if (error) {
 			/* Settings are read anew by a new process. */
-			process_kill(w->process);
-			fail_all(w, reply.err, reply.message);
+			process_end(w->process);
+			fail_all(w, &reply);
 		}
 		return;
 	}
 	if (!error) {
-		set_state(w, WORKER_READY, "");
+		set_state(w, WORKER_READY, "", false);
 		w->last_contact = time(NULL);
 		w->latency = reply.latency_usec;
 	}
@@ -290,7 +319,7 @@ static void on_line(void *arg, const json_t *body)
 	    json_integer_value(json_object_get(body, "id")) != w->flight) {
 		log_warning("vault %s: its worker answered what was not asked",
 			    w->config->name);
-		process_kill(w->process);
+		process_end(w->process);
 		return;
 	}
 	take_reply(w, body);
@@ -333,11 +362,11 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 			 w->config->timeout_usec / 1e6);
 		w->flight = 0;
 		w->configuring = false;
-		process_kill(w->process);
+		process_end(w->process);
 		pause_longer(w);
-		set_state(w, WORKER_AWAY, text);
+		set_state(w, WORKER_AWAY, text, false);
 		/* The others wait for the same vault. */
-		fail_all(w, -EAGAIN, text);
+		all_away(w, text);
 	}
 	expire_queued(w);
 	worker_pump(w);
@@ -353,7 +382,7 @@ static int on_wake(sd_event_source *source, void *arg)
 
 /* --- for others --- */
 
-int worker_submit(struct worker *w, json_t *request, bool impatient,
+int worker_submit(struct worker *w, json_t *request, enum worker_how how,
 		  worker_fn fn, void *arg, struct worker_job **out)
 {
 	struct worker_job *job, **p = &w->queue;
@@ -365,6 +394,7 @@ int worker_submit(struct worker *w, json_t *request, bool impatient,
 	}
 	*job = (struct worker_job){
 		.worker = w, .request = request, .fn = fn, .arg = arg,
+		.how = how,
 		.deadline = now_usec() + w->config->timeout_usec +
 			    LONGEST_PAUSE,
 	};
@@ -372,7 +402,7 @@ int worker_submit(struct worker *w, json_t *request, bool impatient,
 		p = &(*p)->next;
 	*p = job;
 	w->n_jobs++;
-	if (impatient)
+	if (how != WORKER_PATIENT)
 		w->pause_end = 0;
 	if (out)
 		*out = job;
@@ -424,16 +454,19 @@ int worker_new(sd_event *event, const struct vault_config *config,
 	return 0;
 }
 
+void worker_end(struct worker *w)
+{
+	if (w)
+		process_end(w->process);
+}
+
 void worker_free(struct worker *w)
 {
-	struct worker_job *job;
-
 	if (!w)
 		return;
-	while ((job = w->queue)) {
-		w->queue = job->next;
-		job_free(job);
-	}
+	/* Those who wait free what they hold. */
+	while (w->queue)
+		all_away(w, "vaultringd is stopping");
 	process_free(w->process);
 	sd_event_source_disable_unref(w->timer);
 	sd_event_source_disable_unref(w->wake);
@@ -445,7 +478,7 @@ void worker_restart(struct worker *w)
 	w->failures = 0;
 	w->pause_end = 0;
 	if (!w->flight)
-		process_kill(w->process);
+		process_end(w->process);
 }
 
 const struct vault_config *worker_config(const struct worker *w)
@@ -471,4 +504,10 @@ uint64_t worker_last_contact(const struct worker *w)
 uint64_t worker_latency_usec(const struct worker *w)
 {
 	return w->latency;
+}
+
+const char *worker_last_error(const struct worker *w, uint64_t *when)
+{
+	*when = w->last_error_at;
+	return w->last_error_at ? w->last_error : NULL;
 }

@@ -91,9 +91,9 @@ static void record_end(struct audit_buffer *ab, int result)
 }
 
 /* An unseal, or its refusal with a negative errno; no @attrs: not an envelope. */
-void vr_report_unseal(const struct vr_attrs *attrs, int result)
+void vr_report_unseal(const struct vr_attrs *attrs, bool reseal, int result)
 {
-	struct audit_buffer *ab = record_start("unseal");
+	struct audit_buffer *ab = record_start(reseal ? "reseal" : "unseal");
 
 	if (ab) {
 		record_attrs(ab, attrs);

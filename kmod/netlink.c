@@ -175,7 +175,8 @@ static int put_challenge(struct sk_buff *msg,
 	      nla_put(msg, VAULTRING_A_SHARE_FINGERPRINT,
 		      VAULTRING_FINGERPRINT_SIZE,
 		      reply->share[i].fingerprint) ?:
-	      nla_put(msg, VAULTRING_A_SHARE_CHALLENGE, VR_POINT_SIZE,
+	      nla_put(msg, VAULTRING_A_SHARE_CHALLENGE,
+		      reply->share[i].challenge_len,
 		      reply->share[i].challenge);
 	nla_nest_end(msg, nest);
 	return err;
@@ -196,7 +197,8 @@ static int put_unseal(struct sk_buff *msg, const struct vr_unseal_reply *reply)
 	return err;
 }
 
-int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
+static int unseal_start(struct genl_info *info, u8 cmd, u64 request,
+			const struct vr_reseal_request *reseal)
 {
 	struct nlattr *envelope = info->attrs[VAULTRING_A_ENVELOPE];
 	struct vr_unseal_reply *reply;
@@ -204,17 +206,14 @@ int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
 	void *head;
 	int err;
 
-	err = vr_netlink_need(info, VAULTRING_A_ENVELOPE);
-	if (err)
-		return err;
-	msg = reply_new(info, VAULTRING_CMD_UNSEAL_START, NLMSG_DEFAULT_SIZE,
+	msg = reply_new(info, cmd, NLMSG_DEFAULT_SIZE + VAULTRING_MAX_ENVELOPE,
 			&head);
 	reply = kzalloc(sizeof(*reply), GFP_KERNEL);
 	err = -ENOMEM;
 	if (!msg || !reply)
 		goto err_free;
-	err = vr_unseal_start(nla_data(envelope), nla_len(envelope),
-			      vr_netlink_get_u64(info, VAULTRING_A_REQUEST),
+	err = vr_unseal_start(nla_data(envelope), nla_len(envelope), request,
+			      reseal,
 			      vr_netlink_get_u32(info, VAULTRING_A_DEADLINE_MS, 0),
 			      reply, info->extack);
 	if (err)
@@ -229,11 +228,41 @@ err_free:
 	return err;
 }
 
+int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return vr_netlink_need(info, VAULTRING_A_ENVELOPE) ?:
+	       unseal_start(info, VAULTRING_CMD_UNSEAL_START,
+			    vr_netlink_get_u64(info, VAULTRING_A_REQUEST),
+			    NULL);
+}
+
+int vaultring_nl_reseal_start_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct vr_reseal_request reseal = {
+		.threshold = vr_netlink_get_u32(info, VAULTRING_A_THRESHOLD, 1),
+	};
+	int err;
+
+	/* Whom a KEK is for root says, and the daemon is not root. */
+	if (!netlink_capable(skb, CAP_SYS_ADMIN)) {
+		NL_SET_ERR_MSG(info->extack, "resealing is for root (CAP_SYS_ADMIN)");
+		return -EPERM;
+	}
+	err = vr_netlink_need(info, VAULTRING_A_ENVELOPE) ?:
+	      vr_netlink_need(info, VAULTRING_A_SHARE) ?:
+	      vr_netlink_get_shares(info, reseal.share, &reseal.count);
+	return err ?: unseal_start(info, VAULTRING_CMD_RESEAL_START, 0,
+				   &reseal);
+}
+
 static int put_result(struct sk_buff *msg, u64 unseal,
 		      const struct vr_unseal_result *result)
 {
 	int err = 0;
 
+	if (result->resealed)
+		return nla_put(msg, VAULTRING_A_ENVELOPE,
+			       result->resealed->len, result->resealed->bytes);
 	if (result->kek)
 		return vr_netlink_put_id(msg, result->kek) ?:
 		       nla_put_u32(msg, VAULTRING_A_STATE,
@@ -251,35 +280,32 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share)
 {
 	u64 unseal = nla_get_u64(info->attrs[VAULTRING_A_UNSEAL]);
 	u32 error = vr_netlink_get_u32(info, VAULTRING_A_ERROR, 0);
-	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1], *answer;
 	struct vr_unseal_result result;
+	struct vr_answer answer;
 	struct sk_buff *msg;
 	void *head;
+	u32 index;
 	int err;
 
-	err = vr_netlink_get_nest(tb, VAULTRING_A_SHARE_MAX, share,
-				  vaultring_share_nl_policy, info);
+	err = vr_netlink_get_answer(info, share, &index, &answer);
 	if (err)
 		return err;
-	answer = tb[VAULTRING_A_SHARE_ANSWER];
-	if (!tb[VAULTRING_A_SHARE_INDEX] || !answer == !error ||
-	    error > MAX_ERRNO) {
+	if (!index || !answer.data == !error || error > MAX_ERRNO) {
 		NL_SET_ERR_MSG(info->extack, "give the share's index and an answer or an error");
 		return -EINVAL;
 	}
-	msg = reply_new(info, VAULTRING_CMD_UNSEAL_ANSWER, NLMSG_DEFAULT_SIZE,
-			&head);
+	msg = reply_new(info, VAULTRING_CMD_UNSEAL_ANSWER,
+			NLMSG_DEFAULT_SIZE + VAULTRING_MAX_ENVELOPE, &head);
 	if (!msg)
 		return -ENOMEM;
-	err = vr_unseal_answer(unseal, nla_get_u32(tb[VAULTRING_A_SHARE_INDEX]),
-			       answer ? nla_data(answer) : NULL,
-			       answer ? nla_len(answer) : 0, error, &result,
+	err = vr_unseal_answer(unseal, index, &answer, error, &result,
 			       info->extack);
 	if (err) {
 		nlmsg_free(msg);
 		return err;
 	}
 	err = put_result(msg, unseal, &result);
+	vr_envelope_free(result.resealed);
 	if (result.kek)
 		vr_kek_put(result.kek);
 	return reply_send(msg, head, info, err);
@@ -426,6 +452,74 @@ int vaultring_nl_pins_set_doit(struct sk_buff *skb, struct genl_info *info)
 	vr_pins_install(pins);
 	vr_kek_revoke(match_unpinned, NULL);
 	return 0;
+}
+
+int vaultring_nl_transport_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	u8 spki[VR_TRANSPORT_SPKI_SIZE];
+	struct sk_buff *msg;
+	void *head;
+	int err;
+
+	err = vr_transport_spki(spki);
+	if (err) {
+		NL_SET_ERR_MSG(info->extack, "the transport key is being made; ask again");
+		return err;
+	}
+	msg = reply_new(info, VAULTRING_CMD_TRANSPORT_GET, NLMSG_DEFAULT_SIZE,
+			&head);
+	if (!msg)
+		return -ENOMEM;
+	return reply_send(msg, head, info,
+			  nla_put(msg, VAULTRING_A_TRANSPORT_KEY, sizeof(spki),
+				  spki));
+}
+
+static int put_fingerprint(struct sk_buff *msg, const u8 *fingerprint)
+{
+	struct nlattr *nest = nla_nest_start(msg, VAULTRING_A_SHARE);
+	int err;
+
+	if (!nest)
+		return -EMSGSIZE;
+	err = nla_put(msg, VAULTRING_A_SHARE_FINGERPRINT,
+		      VAULTRING_FINGERPRINT_SIZE, fingerprint);
+	nla_nest_end(msg, nest);
+	return err;
+}
+
+int vaultring_nl_sealed_fingerprint_doit(struct sk_buff *skb,
+					 struct genl_info *info)
+{
+	struct vr_share_request req = { .method = VAULTRING_METHOD_SEALED };
+	u8 fingerprint[VAULTRING_FINGERPRINT_SIZE];
+	struct vr_answer answer;
+	struct sk_buff *msg;
+	void *head;
+	u32 index;
+	int err;
+
+	/* What is to be pinned is for who pins. */
+	if (!netlink_capable(skb, CAP_SYS_ADMIN)) {
+		NL_SET_ERR_MSG(info->extack, "fingerprints are for root (CAP_SYS_ADMIN)");
+		return -EPERM;
+	}
+	err = vr_netlink_need(info, VAULTRING_A_SHARE) ?:
+	      vr_netlink_get_answer(info, info->attrs[VAULTRING_A_SHARE],
+				    &index, &answer);
+	if (err)
+		return err;
+	req.answer = answer.data;
+	req.answer_len = answer.len;
+	req.hash = answer.hash;
+	err = vr_share_fingerprint(&req, fingerprint, info->extack);
+	if (err)
+		return err;
+	msg = reply_new(info, VAULTRING_CMD_SEALED_FINGERPRINT,
+			NLMSG_DEFAULT_SIZE, &head);
+	if (!msg)
+		return -ENOMEM;
+	return reply_send(msg, head, info, put_fingerprint(msg, fingerprint));
 }
 
 struct genl_family vr_genl_family __ro_after_init = {

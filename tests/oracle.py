@@ -11,8 +11,9 @@ files do not hold what the format says.  Shares no code with the module.
     oracle.py sector ENVELOPE KEY BLOB DEVICE OFFSET NUMBER [SIZE]
     oracle.py authentic ENVELOPE KEY DEVICE NUMBER BLOB...
 
-KEY is a PEM file, or several with commas between them: as many as the threshold
-says are needed, of any of the vaults.  `verify` and `open` print name=hex lines; BLOB may hold
+KEY is a file, or several with commas between them: as many as the threshold
+says are needed, of any of the vaults.  A vault's private key is in PEM, a sealed
+share's key in hex.  `verify` and `open` print name=hex lines; BLOB may hold
 several blobs, one after the other, of which `open` prints each one's DEK.
 `sector` writes the plaintext of the sector at byte OFFSET + NUMBER * SIZE of
 DEVICE; `authentic` that of a sector whose tag dm-integrity keeps on DEVICE, if
@@ -28,14 +29,14 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 USES = {"xts": 1, "cbc": 2, "ctr": 3, "gcm": 4, "fscrypt": 5,
         "hmac": 6}
-OBLIVIOUS = 1
+OBLIVIOUS, SEALED, CLEAR = 1, 2, 3
 HEADER = struct.Struct("<4s4BIIQQI2B2s8I8I64s32s16s32s")
 SHARE = struct.Struct("<BBH4s64s32s32s")
 BLOB = struct.Struct("<4s4B16s16s12s4s64s16s")
@@ -151,13 +152,43 @@ def spki(key):
         serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+def fingerprint(key):
+    """key: a vault's private key, or the 32 bytes of a sealed one."""
+    if isinstance(key, bytes):
+        return hkdf(key, b"vaultring sealed fingerprint v1", 32)
+    return hashlib.sha256(spki(key)).digest()
+
+
+def method_of(key):
+    if isinstance(key, bytes):
+        return SEALED
+    return CLEAR if isinstance(key, rsa.RSAPrivateKey) else OBLIVIOUS
+
+
+def clear_secret(share, key):
+    require(len(share.data) == key.key_size // 8,
+            "a clear share's data are not as long as the modulus")
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    try:
+        secret = key.decrypt(share.data, oaep)
+    except ValueError as err:
+        raise Mismatch(f"share {share.index} does not decrypt") from err
+    require(len(secret) == 32, "a clear share's secret is not 32 bytes")
+    return secret
+
+
 def share_secret(share, key):
-    """secret_i of an oblivious share: x of s * C."""
-    require(share.method == OBLIVIOUS,
-            f"share {share.index} has method {share.method}, not oblivious")
-    require(len(share.data) == 64, "an oblivious share's data are not 64 bytes")
-    require(share.fingerprint == hashlib.sha256(spki(key)).digest(),
+    """secret_i; of an oblivious share, x of s * C."""
+    require(share.method == method_of(key),
+            f"share {share.index} has method {share.method}, not its key's")
+    require(share.fingerprint == fingerprint(key),
             f"share {share.index} is for another vault key")
+    if share.method == CLEAR:
+        return clear_secret(share, key)
+    if share.method == SEALED:
+        require(not share.data, "a sealed share has data")
+        return key
+    require(len(share.data) == 64, "an oblivious share's data are not 64 bytes")
     try:
         point = ec.EllipticCurvePublicKey.from_encoded_point(
             ec.SECP256R1(), b"\4" + share.data)
@@ -368,7 +399,10 @@ def use_of(blob):
 
 def load_key(path):
     with open(path, "rb") as file:
-        return serialization.load_pem_private_key(file.read(), None)
+        data = file.read()
+    if len(data.strip()) == 64:
+        return bytes.fromhex(data.decode())
+    return serialization.load_pem_private_key(data, None)
 
 
 def load_envelope(path):
@@ -379,7 +413,7 @@ def load_envelope(path):
 def load_secrets(envelope, paths):
     env = load_envelope(envelope)
     keys = [load_key(path) for path in paths.split(",")]
-    prints = {hashlib.sha256(spki(key)).digest(): key for key in keys}
+    prints = {fingerprint(key): key for key in keys}
     return verify(env, {share.index: prints[share.fingerprint]
                         for share in env.shares if share.fingerprint in prints})
 

@@ -7,13 +7,16 @@
     worker_drive.py call SOCKET METHOD [PARAMETERS]
     worker_drive.py raw SOCKET TEXT  sends the text as it is, and no NUL byte
 
-Replies are printed, one a line.
+Replies are printed, one a line; with DRIVE_TIMES in the environment a worker's are
+followed by how long each took.
 """
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import time
 
 TIMEOUT = 15
 
@@ -28,6 +31,7 @@ def worker(program):
         if line.startswith("!"):
             subprocess.run(line[1:], shell=True, check=True)
             continue
+        start = time.monotonic()
         stream.write(line.encode())
         stream.flush()
         reply = stream.readline()
@@ -35,6 +39,9 @@ def worker(program):
             print("(ended)")
             break
         print(reply.decode().strip(), flush=True)
+        if "DRIVE_TIMES" in os.environ:
+            print(f"(answered in {(time.monotonic() - start) * 1000:.0f} ms)",
+                  flush=True)
     stream.close()
     ours.close()
     return process.wait(TIMEOUT)

@@ -59,6 +59,7 @@ bool need_root(const struct verb *verb);
 extern const struct verb verb_vault[], verb_kek[], verb_dek[], verb_luks[],
 	verb_fscrypt[];
 int cmd_status(const struct verb *verb, int argc, char *argv[]);
+extern const struct verb verb_transport[];
 int cmd_doctor(const struct verb *verb, int argc, char *argv[]);
 
 /* print.c: what people and programs read */
@@ -109,9 +110,13 @@ int kernel_status(struct kernel_status *status);
 json_t *kernel_keks(int *err);	/* array, or NULL and *err */
 int kernel_revoke(const char *name, uint32_t *transforms);
 
+/* What a share is made for. */
 struct public_key {
-	uint8_t spki[VAULTRING_MAX_PUBLIC_KEY];	/* DER */
+	uint32_t method;		/* enum vaultring_method */
+	/* DER; of a sealed one what was released, wrapped for the kernel */
+	uint8_t data[VAULTRING_MAX_PUBLIC_KEY];
 	size_t len;
+	uint32_t hash;			/* of a sealed one */
 	char fingerprint[FINGERPRINT_HEX];
 };
 
@@ -168,16 +173,36 @@ int pins_remove_kek(struct pins *pins, const char *name, const char *id);
 int pins_load(const struct pins *pins);
 /* cmd_kek_create.c */
 int kek_create(const struct verb *verb, int argc, char *argv[]);
+/* NULL, or what is wrong */
+const char *spec_add_vault(struct kek_spec *spec, const char *arg);
+const char *spec_set_threshold(struct kek_spec *spec, const char *arg);
+const char *spec_check_threshold(struct kek_spec *spec);
+/* Each vault's public key, which root has pinned; says what is wrong. */
+int spec_ask_public_keys(const struct pins *pins, struct kek_spec *spec);
+/* cmd_kek_reseal.c */
+int kek_reseal(const struct verb *verb, int argc, char *argv[]);
 /* cmd_kek.c */
 /* *whole: the daemon has told of those that are not active too */
 json_t *all_keks(bool say_why, bool *whole);
 void print_keks(const json_t *keks, bool whole);
 /* cmd_vault_init.c */
 int vault_init(const struct verb *verb, int argc, char *argv[]);
+/* cmd_vault_policy.c */
+int vault_policy(const struct verb *verb, int argc, char *argv[]);
 /* cmd_vault.c */
+/* Adds the fingerprint if VaultCheck's reply is of a sealed key; says why not. */
+int check_sealed(const char *vault, json_t *reply);
 void print_vaults(const json_t *vaults);
-/* What the vault says its public key is, and its fingerprint computed here. */
+/*
+ * What the vault says its public key is, and its fingerprint computed here; or
+ * by the kernel, if it is a sealed one.
+ */
 int vault_public_key(const char *vault, struct public_key *key);
+/* transport.c: sealed shares, and the kernel's key that they are for */
+/* Waits until the kernel has made it; says why not. */
+int transport_key(uint8_t spki[VAULTRING_MAX_PUBLIC_KEY], size_t *len);
+/* Has the vault release its key, and the kernel say what it is; says why not. */
+int sealed_key(const char *vault, struct public_key *key);
 /* kernel.c, for pins_load() */
 int kernel_pins_set(const struct pins *pins);
 /* 1 and a pin, 0 at the end, -1 if the line is not one */

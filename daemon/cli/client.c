@@ -2,8 +2,9 @@
 /*
  * The daemon's socket: one JSON object ended by a NUL byte each way
  *
- * Every call is bounded by CALL_TIMEOUT.  Once it takes longer than PATIENCE
- * the person in front of the terminal is told what we are waiting for.
+ * Every call is bounded: by CALL_TIMEOUT, or by the unseal-timeout of
+ * vaultring.conf and BEYOND_UNSEAL if that is longer.  Once it takes longer than
+ * PATIENCE the person in front of the terminal is told what we are waiting for.
  */
 
 #include <errno.h>
@@ -14,15 +15,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../config.h"
 #include "cli.h"
 
-#define CALL_TIMEOUT	30000	/* milliseconds */
+#define CALL_TIMEOUT	25000	/* milliseconds */
+#define BEYOND_UNSEAL	5000
 #define PATIENCE	1000
 #define MAX_REPLY	(4 << 20)
 
 struct call {
 	int fd;
-	int64_t start;
+	int64_t start, timeout;
 	const char *method;
 	char doing[256];	/* the daemon's last word on its progress */
 	bool said;		/* and whether it is on the screen */
@@ -49,17 +52,43 @@ static json_t *fail(struct daemon_error *error, int err, const char *fmt, ...)
 	return NULL;
 }
 
-static int connect_daemon(struct daemon_error *error)
+/* The daemon's own word on an unseal must come first. */
+static int64_t call_timeout(void)
 {
+	static int64_t timeout;
+	struct config config;
+
+	if (timeout)
+		return timeout;
+	timeout = CALL_TIMEOUT;
+	/* One that cannot be read is the daemon's to complain about. */
+	if (access(CONF_FILE, R_OK) || config_load(CONF_FILE, &config))
+		return timeout;
+	if ((int64_t)(config.unseal_timeout_usec / 1000) + BEYOND_UNSEAL > timeout)
+		timeout = config.unseal_timeout_usec / 1000 + BEYOND_UNSEAL;
+	config_free(&config);
+	return timeout;
+}
+
+/* A daemon that hangs takes no more connections at some point. */
+static int connect_daemon(int64_t timeout, struct daemon_error *error)
+{
+	struct timeval t = { .tv_sec = timeout / 1000 };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	copy_text(addr.sun_path, sizeof(addr.sun_path), VAULTRING_SOCKET);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return fd;
 	if (errno == ENOENT || errno == ECONNREFUSED)
 		fail(error, errno, "the daemon is not running; "
 		     "try: systemctl start vaultringd");
+	else if (errno == EAGAIN)
+		fail(error, ETIMEDOUT, "the daemon took no connection within "
+		     "%d s; see: journalctl -u vaultringd",
+		     (int)(timeout / 1000));
 	else
 		fail(error, errno, VAULTRING_SOCKET ": %s", strerror(errno));
 	if (fd >= 0)
@@ -74,7 +103,7 @@ static int wait_for(struct call *call, short events)
 
 	for (;;) {
 		int64_t waited = now_ms() - call->start;
-		int64_t left = CALL_TIMEOUT - waited;
+		int64_t left = call->timeout - waited;
 		int ready;
 
 		if (left <= 0)
@@ -127,7 +156,7 @@ static json_t *receive(struct call *call, struct daemon_error *error)
 			return fail(error, ETIMEDOUT,
 				    "no answer from the daemon within %d s; "
 				    "see: journalctl -u vaultringd",
-				    CALL_TIMEOUT / 1000);
+				    (int)(call->timeout / 1000));
 		n = recv(call->fd, call->buf + call->len,
 			 call->size - call->len, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -211,11 +240,12 @@ json_t *daemon_try(const char *method, json_t *stolen_params,
 	struct call call = {
 		.method = method, .start = now_ms(), .size = MAX_REPLY,
 		.doing = "waiting for the daemon",
+		.timeout = call_timeout(),
 	};
 	json_t *reply = NULL;
 
 	memset(error, 0, sizeof(*error));
-	call.fd = connect_daemon(error);
+	call.fd = connect_daemon(call.timeout, error);
 	if (call.fd < 0)
 		goto out_params;
 	call.buf = malloc(call.size);

@@ -276,10 +276,16 @@ static void check_trust(json_t *report, const struct pins *pins,
 	struct daemon_error error;
 	json_t *reply = daemon_try("vaultring.VaultCheck",
 				   json_pack("{s:s}", "vault", name), &error);
-	const char *fingerprint = json_string_value(
-		json_object_get(reply, "fingerprint"));
+	const char *fingerprint;
 	char next[128];
 
+	if (reply && check_sealed(name, reply)) {
+		json_decref(reply);
+		reply = NULL;
+		snprintf(error.message, sizeof(error.message), "%s: its key "
+			 "cannot be released for this kernel", name);
+	}
+	fingerprint = json_string_value(json_object_get(reply, "fingerprint"));
 	snprintf(next, sizeof(next), "vaultring vault pin %.64s", name);
 	if (!reply)
 		wrong("vault", NULL, "%s", error.message);

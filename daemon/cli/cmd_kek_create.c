@@ -26,7 +26,7 @@
 
 /* --- options: NULL, or what is wrong --- */
 
-static const char *add_vault(struct kek_spec *spec, const char *arg)
+const char *spec_add_vault(struct kek_spec *spec, const char *arg)
 {
 	if (!vault_ref_ok(arg))
 		return "--vault takes VAULT or VAULT:KEY";
@@ -130,7 +130,7 @@ static const char *set_lease_end(struct kek_spec *spec, const char *arg)
 	return NULL;
 }
 
-static const char *set_threshold(struct kek_spec *spec, const char *arg)
+const char *spec_set_threshold(struct kek_spec *spec, const char *arg)
 {
 	unsigned long k;
 
@@ -144,9 +144,9 @@ static const char *take_option(int opt, char *arg, struct kek_spec *spec)
 {
 	switch (opt) {
 	case 'v':
-		return add_vault(spec, arg);
+		return spec_add_vault(spec, arg);
 	case 'k':
-		return set_threshold(spec, arg);
+		return spec_set_threshold(spec, arg);
 	case 'u':
 		return add_uses(spec, arg);
 	case 'l':
@@ -164,15 +164,8 @@ static const char *take_option(int opt, char *arg, struct kek_spec *spec)
 	}
 }
 
-static const char *take_rest(struct kek_spec *spec, int argc, char *argv[])
+const char *spec_check_threshold(struct kek_spec *spec)
 {
-	if (optind + 1 != argc)
-		return "give one name";
-	spec->name = argv[optind];
-	if (!name_ok(spec->name))
-		return "a name has 1 to 63 of A-Z a-z 0-9 . _ -";
-	if (!spec->n_shares)
-		return "give a vault with --vault";
 	/* One of two and two of two are not alike: nobody should get either. */
 	if (!spec->threshold && spec->n_shares > 1)
 		return "with several vaults, say with --threshold how many of them an unseal needs";
@@ -180,6 +173,23 @@ static const char *take_rest(struct kek_spec *spec, int argc, char *argv[])
 		spec->threshold = 1;
 	if (spec->threshold > spec->n_shares)
 		return "--threshold is higher than the number of vaults";
+	return NULL;
+}
+
+static const char *take_rest(struct kek_spec *spec, int argc, char *argv[])
+{
+	const char *why;
+
+	if (optind + 1 != argc)
+		return "give one name";
+	spec->name = argv[optind];
+	if (!name_ok(spec->name))
+		return "a name has 1 to 63 of A-Z a-z 0-9 . _ -";
+	if (!spec->n_shares)
+		return "give a vault with --vault";
+	why = spec_check_threshold(spec);
+	if (why)
+		return why;
 	if (spec->not_after && spec->not_after <= spec->not_before)
 		return "--not-after is not after --not-before";
 	if (!spec->uses)
@@ -233,8 +243,23 @@ static int check_another_key(const struct kek_spec *spec, size_t i)
 	return 0;
 }
 
+/* The daemon sees the secrets of clear shares: alone they must not do. */
+static int check_clear(const struct kek_spec *spec)
+{
+	size_t i, clear = 0;
+
+	for (i = 0; i < spec->n_shares; i++)
+		clear += spec->shares[i].key.method == VAULTRING_METHOD_CLEAR;
+	if (clear < spec->threshold)
+		return 0;
+	say_error("kek %s: %zu of its vaults give clear shares, which "
+		  "vaultringd sees; --threshold must be higher than that, with "
+		  "an oblivious or sealed vault beside them", spec->name, clear);
+	return -EINVAL;
+}
+
 /* What the kernel would refuse is said here, where it can be said well. */
-static int ask_public_keys(const struct pins *pins, struct kek_spec *spec)
+int spec_ask_public_keys(const struct pins *pins, struct kek_spec *spec)
 {
 	size_t i;
 
@@ -254,7 +279,7 @@ static int ask_public_keys(const struct pins *pins, struct kek_spec *spec)
 			  vault);
 		return -EACCES;
 	}
-	return 0;
+	return check_clear(spec);
 }
 
 static int make_envelope(const struct kek_spec *spec, struct kek_made *made)
@@ -307,7 +332,7 @@ static int make(struct kek_spec *spec, struct kek_made *made)
 	if (err || pins_read(&pins, true))
 		return -1;
 	err = check_not_pinned(&pins, spec->name) ?:
-	      ask_public_keys(&pins, spec) ?:
+	      spec_ask_public_keys(&pins, spec) ?:
 	      pins_load(&pins) ?:
 	      make_envelope(spec, made) ?:
 	      pin(&pins, spec->name, made->id);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../share.h"
 #include "cli.h"
 
 static void age(char *buf, size_t size, const json_t *when)
@@ -29,6 +30,30 @@ static const char *text(const json_t *object, const char *member)
 	const char *value = json_string_value(json_object_get(object, member));
 
 	return value ? value : "-";
+}
+
+/* Those it has, the last one it had, and the keys that it refuses. */
+static void print_troubles(const json_t *vault)
+{
+	const char *message = json_string_value(json_object_get(vault,
+								"message"));
+	const json_t *last = json_object_get(vault, "last_error");
+	char when[48];
+	json_t *key;
+	size_t i;
+
+	if (message && *message) {
+		printf("%s: %s\n", text(vault, "name"), message);
+	} else if (json_is_object(last)) {
+		age(when, sizeof(when), json_object_get(last, "when"));
+		printf("%s: last error %s: %s\n", text(vault, "name"), when,
+		       text(last, "message"));
+	}
+	json_array_foreach(json_object_get(vault, "keys"), i, key)
+		if (!strcmp(text(key, "state"), "refused"))
+			printf("%s: refused, key %.16s...: %s\n",
+			       text(key, "key"), text(key, "fingerprint"),
+			       text(key, "message"));
 }
 
 void print_vaults(const json_t *vaults)
@@ -57,13 +82,8 @@ void print_vaults(const json_t *vaults)
 			  text(vault, "uri"), NULL);
 	}
 	table_print(&table);
-	json_array_foreach(vaults, i, vault) {
-		const char *message = json_string_value(
-			json_object_get(vault, "message"));
-
-		if (message && *message)
-			printf("%s: %s\n", text(vault, "name"), message);
-	}
+	json_array_foreach(vaults, i, vault)
+		print_troubles(vault);
 }
 
 static int vault_list(const struct verb *verb, int argc, char *argv[])
@@ -98,6 +118,33 @@ static int vault_list(const struct verb *verb, int argc, char *argv[])
 	return DONE;
 }
 
+static const char *checked(uint32_t method)
+{
+	switch (method) {
+	case VAULTRING_METHOD_SEALED:
+		return "released its key for this kernel";
+	case VAULTRING_METHOD_CLEAR:
+		return "decrypted a throw-away secret correctly";
+	default:
+		return "answered a throw-away point correctly";
+	}
+}
+
+/* What a sealed key is, the kernel tells root and not the daemon. */
+int check_sealed(const char *vault, json_t *reply)
+{
+	struct public_key key = { .len = 0 };
+	int err;
+
+	if (method_of(reply) != VAULTRING_METHOD_SEALED)
+		return 0;
+	err = sealed_key(vault, &key);
+	if (!err)
+		json_object_set_new(reply, "fingerprint",
+				    json_string(key.fingerprint));
+	return err;
+}
+
 static int vault_check(const struct verb *verb, int argc, char *argv[])
 {
 	static const struct option options[] = {
@@ -119,12 +166,14 @@ static int vault_check(const struct verb *verb, int argc, char *argv[])
 		return FAILED;
 	reply = daemon_call("vaultring.VaultCheck",
 			    json_pack("{s:s}", "vault", argv[optind]));
-	if (!reply)
+	if (!reply || check_sealed(argv[optind], reply)) {
+		json_decref(reply);
 		return FAILED;
+	}
 	if (json)
 		return print_json(reply);
-	printf("vault %s: answered a throw-away point correctly in %.0f ms\n"
-	       "fingerprint %s\n", argv[optind],
+	printf("vault %s: %s in %.0f ms\nfingerprint %s\n", argv[optind],
+	       checked(method_of(reply)),
 	       json_number_value(json_object_get(reply, "latency_ms")),
 	       text(reply, "fingerprint"));
 	json_decref(reply);
@@ -143,10 +192,13 @@ int vault_public_key(const char *vault, struct public_key *key)
 			    json_pack("{s:s}", "vault", vault));
 	if (!reply)
 		return -1;
+	key->method = method_of(reply);
 	hex = json_string_value(json_object_get(reply, "spki"));
-	len = hex ? hex_decode_any(hex, key->spki, sizeof(key->spki)) : -1;
+	len = hex ? hex_decode_any(hex, key->data, sizeof(key->data)) : -1;
 	json_decref(reply);
-	if (len <= 0 || sha256(key->spki, (size_t)len, hash)) {
+	if (key->method == VAULTRING_METHOD_SEALED)
+		return sealed_key(vault, key);
+	if (!key->method || len <= 0 || sha256(key->data, (size_t)len, hash)) {
 		say_error("vault %s: the daemon's answer holds no public key",
 			  vault);
 		return -1;
@@ -252,5 +304,10 @@ const struct verb verb_vault[] = {
 	  "                         DER SubjectPublicKeyInfo\n"
 	  "      --load             send " PINS_FILE " to the kernel as it is\n",
 	  NULL, NULL },
+	{ "policy", vault_policy, "VAULT[:KEY] [--config FILE]",
+	  "what an OpenBao server must permit",
+	  "      --config FILE  in place of " CONF_FILE "\n"
+	  "\nPrints an ACL policy that permits what the vault's settings need and\n"
+	  "nothing else, for: bao policy write NAME -\n", NULL, NULL },
 	{ 0 }
 };

@@ -4,12 +4,15 @@
  *
  * One request per line on the socket that is standard input and output, one
  * reply per request, in order.  The worker ends when the daemon closes the
- * socket, and is killed when it takes too long: nothing here has a timeout.
+ * socket, but what it has begun it finishes: a library that is stopped while it
+ * writes may damage its token.  The daemon kills what does not end then.
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,18 +22,43 @@
 #include <jansson.h>
 
 #include "../log.h"
+#include "../secret.h"
 #include "../util.h"
 #include "vault.h"
 
 #define LINE_SIZE (64 * 1024)
+#define GRACE 2		/* seconds */
+#define DEFAULT_PATIENCE (5 * 1000000ULL)
 
+static int daemon_fd;
 static json_t *settings;
 static bool configured;
+static bool here;	/* the failure is this machine's */
 static char failure[512];
+static uint64_t patience = DEFAULT_PATIENCE, deadline;
+static uint8_t wanted[FINGERPRINT_SIZE];
+static bool wants;
 
 const char *vault_setting(const char *name)
 {
 	return json_string_value(json_object_get(settings, name));
+}
+
+bool vault_awaited(void)
+{
+	struct pollfd end = { .fd = daemon_fd, .events = POLLRDHUP };
+
+	return poll(&end, 1, 0) != 1;
+}
+
+uint64_t vault_deadline(void)
+{
+	return deadline;
+}
+
+const uint8_t *vault_wanted(void)
+{
+	return wants ? wanted : NULL;
 }
 
 int vault_fail(int err, const char *format, ...)
@@ -40,7 +68,19 @@ int vault_fail(int err, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(failure, sizeof(failure), format, ap);
 	va_end(ap);
+	here = false;
 	return err;
+}
+
+int vault_fail_here(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(failure, sizeof(failure), format, ap);
+	va_end(ap);
+	here = true;
+	return -ENOKEY;
 }
 
 void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE])
@@ -79,6 +119,7 @@ static int check_settings(json_t *given)
 static int op_configure(const json_t *request, json_t *reply)
 {
 	json_t *given = json_object_get(request, "settings");
+	json_int_t given_ms;
 	const char *uri;
 	int err;
 	size_t len = strlen(vault_ops.scheme);
@@ -89,6 +130,10 @@ static int op_configure(const json_t *request, json_t *reply)
 	err = check_settings(given);
 	if (err)
 		return err;
+	given_ms = json_integer_value(json_object_get(request, "timeout-ms"));
+	if (given_ms > 0)
+		patience = given_ms * 1000;
+	deadline = now_usec() + patience;
 	json_decref(settings);
 	settings = json_deep_copy(given);
 	uri = vault_setting("uri");
@@ -108,18 +153,38 @@ static const char *request_key_name(const json_t *request)
 	return key ? key : "";
 }
 
+static int set_hex(json_t *reply, const char *name, const uint8_t *data,
+		   size_t len)
+{
+	char hex[2 * SPKI_MAX + 1];
+	int err;
+
+	hex_encode(hex, data, len);
+	err = json_object_set_new(reply, name, json_string(hex));
+	explicit_bzero(hex, sizeof(hex));
+	return err ? -ENOMEM : 0;
+}
+
 static int op_public_key(const json_t *request, json_t *reply)
 {
+	bool poll = json_is_true(json_object_get(request, "poll"));
+	const char *key = request_key_name(request);
+	const char *method = "oblivious";
 	uint8_t spki[SPKI_MAX];
-	char hex[2 * SPKI_MAX + 1];
 	size_t len = sizeof(spki);
 	int err;
 
-	err = vault_ops.public_key(request_key_name(request), true, spki, &len);
+	if (poll && vault_ops.poll)
+		err = vault_ops.poll(key, spki, &len);
+	else
+		err = vault_ops.public_key(key, true, spki, &len);
 	if (err)
 		return err;
-	hex_encode(hex, spki, len);
-	return json_object_set_new(reply, "spki", json_string(hex)) ? -ENOMEM : 0;
+	if (vault_ops.method)
+		method = vault_ops.method(key);
+	if (json_object_set_new(reply, "method", json_string(method)))
+		return -ENOMEM;
+	return len ? set_hex(reply, "spki", spki, len) : 0;
 }
 
 /*
@@ -131,20 +196,17 @@ static int check_fingerprint(const json_t *request, const char *key)
 	const char *want = json_string_value(json_object_get(request,
 							"spki-fingerprint"));
 	bool fresh = json_is_true(json_object_get(request, "fresh"));
-	uint8_t spki[SPKI_MAX], have[FINGERPRINT_SIZE], bin[FINGERPRINT_SIZE];
+	uint8_t spki[SPKI_MAX], have[FINGERPRINT_SIZE];
 	char hex[FINGERPRINT_HEX];
 	size_t len = sizeof(spki);
 	int err;
 
-	if (want && hex_decode(want, bin, sizeof(bin)))
-		return vault_fail(-EKEYREJECTED, "spki-fingerprint is not %d bytes in hex",
-				  FINGERPRINT_SIZE);
 	err = vault_ops.public_key(key, fresh, spki, &len);
-	if (err || !want)
+	if (err || !wants)
 		return err;
 	if (sha256(spki, len, have))
 		return vault_fail(-EAGAIN, "cannot compute SHA-256");
-	if (!memcmp(have, bin, sizeof(bin)))
+	if (!memcmp(have, wanted, sizeof(wanted)))
 		return 0;
 	hex_encode(hex, have, sizeof(have));
 	return vault_fail(-ENOKEY, "its key is not the one that the envelope "
@@ -152,27 +214,91 @@ static int check_fingerprint(const json_t *request, const char *key)
 			  hex, want);
 }
 
+static int no_method(const char *method)
+{
+	return vault_fail(-ENOKEY, "a %s vault makes no %s shares",
+			  vault_ops.scheme, method);
+}
+
 static int op_exchange(const json_t *request, json_t *reply)
 {
 	const char *key = request_key_name(request);
 	const char *point = json_string_value(json_object_get(request, "point"));
 	uint8_t in[POINT_SIZE], x[X_SIZE];
-	char hex[2 * X_SIZE + 1];
 	int err;
 
+	if (!vault_ops.exchange)
+		return no_method("oblivious");
 	if (!point || hex_decode(point, in, sizeof(in)))
 		return vault_fail(-EKEYREJECTED, "point is not %d bytes in hex",
 				  POINT_SIZE);
 	err = check_fingerprint(request, key);
 	if (!err)
 		err = vault_ops.exchange(key, in, x);
-	if (err)
-		return err;
-	hex_encode(hex, x, sizeof(x));
-	err = json_object_set_new(reply, "x", json_string(hex));
+	if (!err)
+		err = set_hex(reply, "x", x, sizeof(x));
 	explicit_bzero(x, sizeof(x));
-	explicit_bzero(hex, sizeof(hex));
-	return err ? -ENOMEM : 0;
+	return err;
+}
+
+static int op_unwrap(const json_t *request, json_t *reply)
+{
+	const char *key = request_key_name(request);
+	const char *hex = json_string_value(json_object_get(request,
+							    "ciphertext"));
+	uint8_t in[CIPHERTEXT_MAX], secret[SHARE_SECRET_SIZE];
+	ssize_t len = hex ? hex_decode_any(hex, in, sizeof(in)) : -EINVAL;
+	int err;
+
+	if (!vault_ops.unwrap)
+		return no_method("clear");
+	if (len <= 0)
+		return vault_fail(-EKEYREJECTED, "ciphertext is not 1 to %d bytes in hex",
+				  CIPHERTEXT_MAX);
+	err = check_fingerprint(request, key);
+	if (!err)
+		err = vault_ops.unwrap(key, in, len, secret);
+	if (!err)
+		err = set_hex(reply, "secret", secret, sizeof(secret));
+	explicit_bzero(secret, sizeof(secret));
+	return err;
+}
+
+static int take_release(const json_t *request, struct release_request *r)
+{
+	const char *transport = json_string_value(json_object_get(request,
+							"transport"));
+	const char *nonce = json_string_value(json_object_get(request,
+							      "nonce"));
+	ssize_t len = transport ? hex_decode_any(transport, r->transport,
+						 sizeof(r->transport)) : -EINVAL;
+
+	if (len <= 0)
+		return vault_fail(-EKEYREJECTED, "transport is not a public key in hex");
+	r->transport_len = len;
+	if (!nonce || hex_decode(nonce, r->nonce, sizeof(r->nonce)))
+		return vault_fail(-EKEYREJECTED, "nonce is not %d bytes in hex",
+				  NONCE_SIZE);
+	return 0;
+}
+
+/* Whether it is the right key, only the kernel can see. */
+static int op_release(const json_t *request, json_t *reply)
+{
+	struct release_request r = { .transport_len = 0 };
+	struct release out = { .len = 0 };
+	int err;
+
+	if (!vault_ops.release)
+		return no_method("sealed");
+	err = take_release(request, &r);
+	if (!err)
+		err = vault_ops.release(request_key_name(request), &r, &out);
+	if (!err)
+		err = set_hex(reply, "wrapped", out.wrapped, out.len);
+	if (!err && json_object_set_new(reply, "hash", json_string(out.hash)))
+		err = -ENOMEM;
+	return err;
 }
 
 static int op_init(const json_t *request, json_t *reply)
@@ -205,13 +331,33 @@ static const struct {
 	{ "configure", op_configure },
 	{ "public-key", op_public_key },
 	{ "exchange", op_exchange },
+	{ "unwrap", op_unwrap },
+	{ "release", op_release },
 	{ "init", op_init },
 };
+
+static int take_wanted(const json_t *request)
+{
+	const char *hex = json_string_value(json_object_get(request,
+							"spki-fingerprint"));
+
+	wants = hex;
+	if (hex && hex_decode(hex, wanted, sizeof(wanted)))
+		return vault_fail(-EKEYREJECTED, "spki-fingerprint is not %d bytes in hex",
+				  FINGERPRINT_SIZE);
+	return 0;
+}
 
 static int run_op(const json_t *request, json_t *reply)
 {
 	const char *op = json_string_value(json_object_get(request, "op"));
 	size_t i;
+	int err;
+
+	deadline = now_usec() + patience;
+	err = take_wanted(request);
+	if (err)
+		return err;
 
 	if (!op)
 		return vault_fail(-EKEYREJECTED, "the request has no op");
@@ -238,7 +384,7 @@ static const char *error_word(int err)
 }
 
 /* The reply has the request's id, whatever became of it. */
-static int answer(int fd, const char *line, size_t len)
+static int answer(const char *line, size_t len)
 {
 	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	json_t *reply = json_object();
@@ -253,6 +399,8 @@ static int answer(int fd, const char *line, size_t len)
 	if (err) {
 		json_object_clear(reply);
 		json_object_set_new(reply, "error", json_string(error_word(err)));
+		if (here)
+			json_object_set_new(reply, "here", json_true());
 		/* A token's label may hold anything. */
 		json_object_set_new(reply, "message", json_string(failure) ?:
 				    json_string("(text is not UTF-8)"));
@@ -266,14 +414,15 @@ static int answer(int fd, const char *line, size_t len)
 	json_decref(reply);
 	if (!text)
 		return -ENOMEM;
-	err = write_all(fd, text, strlen(text));
+	err = write_all(daemon_fd, text, strlen(text));
 	if (!err)
-		err = write_all(fd, "\n", 1);
-	free(text);
-	return err;
+		err = write_all(daemon_fd, "\n", 1);
+	secret_free_text(text);
+	/* The daemon does not wait for it any more. */
+	return err == -EPIPE ? 0 : err;
 }
 
-static int loop(int fd)
+static int loop(void)
 {
 	static char line[LINE_SIZE];
 	size_t have = 0;
@@ -283,7 +432,7 @@ static int loop(int fd)
 
 	for (;;) {
 		while ((end = memchr(line, '\n', have))) {
-			err = answer(fd, line, end - line);
+			err = answer(line, end - line);
 			if (err)
 				return err;
 			have -= end + 1 - line;
@@ -291,7 +440,7 @@ static int loop(int fd)
 		}
 		if (have == sizeof(line))
 			return -EMSGSIZE;
-		n = read(fd, line + have, sizeof(line) - have);
+		n = read(daemon_fd, line + have, sizeof(line) - have);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -313,30 +462,53 @@ static int take_socket(void)
 	return fd;
 }
 
+/*
+ * The daemon has died, or the service manager ends both.  The socket says so,
+ * too, and this sees to it that a library which hangs does not stay.
+ */
+static void on_term(int number)
+{
+	(void)number;
+	alarm(GRACE);
+}
+
+static int set_signals(void)
+{
+	struct sigaction term = {
+		.sa_handler = on_term, .sa_flags = SA_RESTART,
+	};
+
+	if (sigaction(SIGTERM, &term, NULL) ||
+	    signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return -errno;
+	return 0;
+}
+
 int main(int argc, char *argv[])
 {
 	static char program[32];
-	int fd, err;
+	int err;
 
 	(void)argv;
 	snprintf(program, sizeof(program), "vault-%s", vault_ops.scheme);
 	log_init(program, false);
+	secret_wipe_json();
 	if (argc != 1) {
 		log_err("started by vaultringd, not by hand; see vaultringd(8)");
 		return 2;
 	}
-	fd = take_socket();
-	if (fd < 0) {
+	daemon_fd = take_socket();
+	if (daemon_fd < 0) {
 		log_err("cannot set up standard input and output: %s",
-			strerror(-fd));
+			strerror(-daemon_fd));
 		return 1;
 	}
-	err = sandbox_enter();
+	err = set_signals() ?: sandbox_enter();
 	if (err) {
 		log_err("cannot give up privileges: %s", strerror(-err));
 		return 1;
 	}
-	err = loop(fd);
+	err = loop();
 	if (err)
 		log_err("lost the daemon: %s", strerror(-err));
 	vault_ops.close();

@@ -173,7 +173,7 @@ int sandbox_enter(void)
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
-	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+	    prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0))
 		return -errno;
 	/* The daemon may have died before it could be noticed. */
 	if (getppid() != parent)

@@ -16,6 +16,10 @@
 #define X_SIZE		32
 #define SPKI_MAX	1024
 #define SPKI_P256_SIZE	91
+#define SHARE_SECRET_SIZE 32	/* of a clear share */
+#define CIPHERTEXT_MAX	512	/* RSA-4096 */
+#define NONCE_SIZE	32
+#define WRAPPED_MAX	1024
 
 /* The largest file that a vault can want to be kept with its key's blob. */
 #define MADE_FILE_MAX	2048
@@ -28,10 +32,31 @@ struct vault_made {
 	size_t file_len;	/* 0: the vault keeps it */
 };
 
+/* What a key is released for: the kernel's transport key, RSA-3072. */
+struct release_request {
+	uint8_t transport[SPKI_MAX];	/* its SubjectPublicKeyInfo, DER */
+	size_t transport_len;
+	uint8_t nonce[NONCE_SIZE];	/* fresh; for what attests the host */
+};
+
+/*
+ * A released key: RSA-OAEP of an AES-256 key for the transport key, then that
+ * key's RFC 5649 wrap of the vault's, 32 bytes (CKM_RSA_AES_KEY_WRAP).
+ */
+struct release {
+	uint8_t wrapped[WRAPPED_MAX];
+	size_t len;
+	const char *hash;	/* of OAEP and its MGF1: "sha256" or "sha384" */
+};
+
 /*
  * All return 0 or a negative errno made by vault_fail(): -EAGAIN, the vault is
  * away; -ENOKEY, it refused and asking again is useless until a person acts;
  * -EKEYREJECTED, what it gave cannot be right.
+ *
+ * Of these only -ENOKEY can cost KEKs their lives: where vaults refuse, the daemon
+ * may revoke them.  So whatever may be an outage is -EAGAIN, and what is wrong on
+ * this machine, such as a PIN file that cannot be read, is vault_fail_here().
  */
 struct vault_ops {
 	const char *scheme;	/* of the URIs this family serves */
@@ -51,9 +76,28 @@ struct vault_ops {
 	 */
 	int (*public_key)(const char *key, bool fresh, uint8_t *spki,
 			  size_t *len);
+	/*
+	 * The method that the key serves, asked after public_key() has given it:
+	 * "oblivious", "clear" or "sealed".  NULL: oblivious.  The public key of
+	 * a sealed one is its own affair: len is 0 then.
+	 */
+	const char *(*method)(const char *key);
+	/* Of a family without a method these are NULL. */
 	/* x(s * point); the point is on the curve or the vault says no. */
 	int (*exchange)(const char *key, const uint8_t point[POINT_SIZE],
 			uint8_t x[X_SIZE]);
+	/* Clear: RSA-OAEP, SHA-256 and MGF1 with SHA-256, without a label. */
+	int (*unwrap)(const char *key, const uint8_t *ciphertext, size_t len,
+		      uint8_t secret[SHARE_SECRET_SIZE]);
+	/* Sealed. */
+	int (*release)(const char *key, const struct release_request *request,
+		       struct release *out);
+	/*
+	 * The daemon's look now and then: asks the vault anew, as who has just
+	 * come, and does not try again a PIN that was refused.  NULL:
+	 * public_key with fresh does that.
+	 */
+	int (*poll)(const char *key, uint8_t *spki, size_t *len);
 	/* Makes the key of the URI unless there is one.  NULL: others do. */
 	int (*init)(struct vault_made *made);
 	/* The request has been answered.  NULL: it does not matter. */
@@ -66,10 +110,23 @@ extern const struct vault_ops vault_ops;
 
 /* common.c */
 const char *vault_setting(const char *name);	/* NULL if it is not set */
+/* Whether the daemon still waits: ask before what must not be interrupted. */
+bool vault_awaited(void);
+/* When the daemon stops waiting for this reply; CLOCK_MONOTONIC, in microseconds */
+uint64_t vault_deadline(void);
+/*
+ * The fingerprint of the public key that the request is about, or NULL: the newest.
+ * Where keys have versions, public_key(), poll() and unwrap() find the one.
+ */
+const uint8_t *vault_wanted(void);
 /* SubjectPublicKeyInfo (DER, RFC 5480) of a point on P-256 */
 void spki_p256(uint8_t spki[SPKI_P256_SIZE], const uint8_t point[POINT_SIZE]);
 int vault_fail(int err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* -ENOKEY that is not the vault's own word */
+int vault_fail_here(const char *format, ...)
+	__attribute__((format(printf, 1, 2)));
 
 /* sandbox.c; 0 or a negative errno */
 int sandbox_enter(void);

@@ -16,7 +16,7 @@ const struct nla_policy vaultring_kek_pin_nl_policy[VAULTRING_A_KEK_PIN_ID + 1] 
 	[VAULTRING_A_KEK_PIN_ID] = NLA_POLICY_EXACT_LEN(VAULTRING_ID_SIZE),
 };
 
-const struct nla_policy vaultring_share_nl_policy[VAULTRING_A_SHARE_FINGERPRINT + 1] = {
+const struct nla_policy vaultring_share_nl_policy[VAULTRING_A_SHARE_HASH + 1] = {
 	[VAULTRING_A_SHARE_INDEX] = { .type = NLA_U32, },
 	[VAULTRING_A_SHARE_METHOD] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
 	[VAULTRING_A_SHARE_VAULT] = { .type = NLA_NUL_STRING, .len = VAULTRING_MAX_VAULT, },
@@ -24,6 +24,7 @@ const struct nla_policy vaultring_share_nl_policy[VAULTRING_A_SHARE_FINGERPRINT 
 	[VAULTRING_A_SHARE_CHALLENGE] = { .type = NLA_BINARY, },
 	[VAULTRING_A_SHARE_ANSWER] = { .type = NLA_BINARY, },
 	[VAULTRING_A_SHARE_FINGERPRINT] = NLA_POLICY_EXACT_LEN(VAULTRING_FINGERPRINT_SIZE),
+	[VAULTRING_A_SHARE_HASH] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
 };
 
 /* Global operation policy for vaultring */
@@ -50,7 +51,7 @@ const struct nla_policy vaultring_main_nl_policy[VAULTRING_A_VAULT_PIN + 1] = {
 };
 
 /* Ops table for vaultring */
-const struct genl_small_ops vaultring_nl_ops[9] = {
+const struct genl_small_ops vaultring_nl_ops[12] = {
 	{
 		.cmd	= VAULTRING_CMD_STATUS_GET,
 		.doit	= vaultring_nl_status_get_doit,
@@ -95,6 +96,21 @@ const struct genl_small_ops vaultring_nl_ops[9] = {
 	{
 		.cmd	= VAULTRING_CMD_PINS_SET,
 		.doit	= vaultring_nl_pins_set_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_TRANSPORT_GET,
+		.doit	= vaultring_nl_transport_get_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_SEALED_FINGERPRINT,
+		.doit	= vaultring_nl_sealed_fingerprint_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_RESEAL_START,
+		.doit	= vaultring_nl_reseal_start_doit,
 		.flags	= GENL_ADMIN_PERM,
 	},
 };

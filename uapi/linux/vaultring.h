@@ -29,6 +29,14 @@ enum vaultring_method {
 };
 
 /**
+ * enum vaultring_hash - Of RSA-OAEP (RFC 8017) and, the same, of its MGF1.
+ */
+enum vaultring_hash {
+	VAULTRING_HASH_SHA256 = 1,
+	VAULTRING_HASH_SHA384,
+};
+
+/**
  * enum vaultring_kek_state - Of an event, ending says that the lease is about
  *   to end.
  */
@@ -82,6 +90,7 @@ enum {
 	VAULTRING_A_VAULT_PIN,
 	VAULTRING_A_UNSEALS,
 	VAULTRING_A_PAD,
+	VAULTRING_A_TRANSPORT_KEY,
 
 	__VAULTRING_A_MAX
 };
@@ -95,6 +104,7 @@ enum {
 	VAULTRING_A_SHARE_CHALLENGE,
 	VAULTRING_A_SHARE_ANSWER,
 	VAULTRING_A_SHARE_FINGERPRINT,
+	VAULTRING_A_SHARE_HASH,
 
 	__VAULTRING_A_SHARE_MAX
 };
@@ -122,6 +132,9 @@ enum {
 	VAULTRING_CMD_KEK_EVENT,
 	VAULTRING_CMD_REFUSED_EVENT,
 	VAULTRING_CMD_KEYED_EVENT,
+	VAULTRING_CMD_TRANSPORT_GET,
+	VAULTRING_CMD_SEALED_FINGERPRINT,
+	VAULTRING_CMD_RESEAL_START,
 
 	__VAULTRING_CMD_CNT
 };

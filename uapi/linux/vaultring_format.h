@@ -66,13 +66,24 @@ struct vaultring_blob {
  *	masked = share_i XOR HKDF(secret_i, "vaultring share v1" || u8 index ||
  *				  salt), 32 bytes
  *
- * secret_i of the oblivious method is the x coordinate, 32 bytes big-endian,
- * of c * S on NIST P-256, S being the vault key's public half and the share's
- * data C = c * G as x || y, 64 bytes big-endian.
+ * secret_i is, by the share's method,
+ *
+ *	oblivious	the x coordinate, 32 bytes big-endian, of c * S on NIST
+ *			P-256, S being the vault key's public half and the
+ *			share's data C = c * G as x || y, 64 bytes big-endian
+ *	clear		32 random bytes; the data are their RSA-OAEP (RFC 8017)
+ *			for the vault key, with SHA-256, MGF1 with SHA-256 and
+ *			no label, as long as the modulus
+ *	sealed		the vault key itself, 32 bytes, without data
+ *
+ * There are fewer clear shares than @threshold: whoever sees the secrets of all
+ * of them, as the daemon does, knows nothing of M.
  */
 #define VAULTRING_ENVELOPE_MAGIC	"VRE1"
 #define VAULTRING_ENVELOPE_VERSION	1
 #define VAULTRING_OBLIVIOUS_DATA	64
+#define VAULTRING_CLEAR_DATA_MIN	256
+#define VAULTRING_CLEAR_DATA_MAX	512
 
 struct vaultring_envelope {		/* at byte */
 	__u8 magic[4];			/* 0 */
@@ -102,7 +113,7 @@ struct vaultring_share {
 	__le16 data_len;		/* 2, of the data that follow */
 	__u8 reserved[4];		/* 4 */
 	__u8 vault[64];			/* 8, padded with at least one zero */
-	__u8 fingerprint[32];		/* 72, SHA-256 of the vault key's DER SPKI */
+	__u8 fingerprint[32];		/* 72, see fingerprint in vaultring.h */
 	__u8 masked[32];		/* 104 */
 };					/* 136 bytes, then the data */
 
