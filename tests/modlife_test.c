@@ -345,9 +345,10 @@ static int racer_load(void)
 	return err;
 }
 
+/* Meanwhile a KEK can be made, which takes longer on a debug kernel. */
 static int racer_unload(void)
 {
-	usleep(rand() % 400000);
+	usleep(rand() % (patience(4) * 100000));
 	return unload_now();
 }
 
