@@ -8,9 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$HERE/suspend_lib.sh"
 
-# Long enough for an unseal, on a debug kernel too, between a freeze and its end.
-SLOW=${VAULTRING_SLOW:-1}
-LEASE=$((24 + 12 * (SLOW - 1)))
+LEASE=24
 
 journal_of_guard()
 {
@@ -51,7 +49,7 @@ wait_until()
 {
 	local tries
 
-	for tries in $(seq $((150 * SLOW))); do
+	for tries in $(seq 150); do
 		! "$@" || return 0
 		sleep 0.2
 	done

@@ -377,8 +377,7 @@ static void run_trigger(struct trial *t, const struct trigger *trigger,
 		 cipher);
 	report(!err && t->rounds == trigger->rounds && t->sectors &&
 	       !t->bad && !t->foreign && !t->late && !t->revived &&
-	       !t->early && !t->other &&
-	       t->good > t->rounds * 100L / patience(1) &&
+	       !t->early && !t->other && t->good > t->rounds * 100L &&
 	       t->slowest_error < BOUND &&
 	       (trigger->pull == lease_ends ||
 		t->times[t->rounds - 1] < BOUND), sentence);
