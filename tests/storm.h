@@ -44,6 +44,7 @@ struct may {
 };
 
 struct volume {
+	bool asynchronous;		/* are its ciphers */
 	struct extent extents[64];
 	unsigned int n_extents, n_keys, sectors, slots;
 	unsigned int start[DEVICES];	/* raw sector where each begins */

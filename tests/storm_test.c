@@ -419,7 +419,7 @@ static void tear_down(struct trial *t)
 	volume_free(&t->v);
 }
 
-static void storm(const char *cipher, int times)
+static void storm(const char *cipher, bool asynchronous, int times)
 {
 	const struct trigger triggers[] = {
 		{ "a revoke under load leaves no bad sector", 3 * times,
@@ -433,6 +433,7 @@ static void storm(const char *cipher, int times)
 
 	if (!report(t && !set_up(t, 0), "a volume of 1,000 transforms"))
 		return;
+	t->v.asynchronous = asynchronous;
 	for (i = 0; i < sizeof(triggers) / sizeof(triggers[0]); i++)
 		run_trigger(t, &triggers[i], cipher);
 	tear_down(t);
@@ -485,7 +486,7 @@ static void storm_in_slow_ciphers(void)
 				"/sys/module/slow_aes/parameters/delay_ms",
 				DELAY_MS),
 		   "it loads on top of slow ciphers"))
-		storm("slow ciphers", 1);
+		storm("slow ciphers", true, 1);
 	report(!unload() && (err || !run(NULL, 0, "rmmod slow_aes")) &&
 	       !run(NULL, 0, "modprobe vaultring"),
 	       "both unload, and the module is back on the machine's own");
@@ -504,7 +505,7 @@ int main(int argc, char *argv[])
 		goto out;
 	before = unreclaimable_kib();
 	if (!part || !strcmp(part, "own")) {
-		storm("own AES", getenv("VAULTRING_SHORT") ? 1 : 2);
+		storm("own AES", false, getenv("VAULTRING_SHORT") ? 1 : 2);
 		storm_of_lease("own AES");
 	}
 	if (!part || !strcmp(part, "slow"))

@@ -104,9 +104,14 @@ int volume_make_keys(struct volume *v, const struct soft_vault *vault,
 static void put_target(FILE *f, const struct volume *v, const struct extent *e,
 		       unsigned int number)
 {
-	/* Every other one encrypts in the caller's own context. */
-	static const char * const inline_io[] = {
-		"", " 2 no_read_workqueue no_write_workqueue"
+	/*
+	 * Every other one encrypts in the caller's own context.  Where a cipher
+	 * ends in a softirq dm-crypt would with no_write_workqueue submit the write
+	 * from there, which may sleep: with any cipher, and not ours to mend.
+	 */
+	const char *inline_io[] = {
+		"", v->asynchronous ? " 1 no_read_workqueue" :
+		    " 2 no_read_workqueue no_write_workqueue"
 	};
 	char hex[2 * VAULTRING_BLOB_SIZE + 1];
 	unsigned int i;
