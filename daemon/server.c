@@ -211,7 +211,7 @@ static void handle_input(struct client *c)
 		c->in_len -= len + 1;
 		memmove(c->in, end + 1, c->in_len);
 	}
-	if (!c->call && c->in_len == MAX_MESSAGE) {
+	if (!c->call && !c->closing && c->in_len == MAX_MESSAGE) {
 		client_send(c, error_message(-EMSGSIZE, "the message is longer than 64 KiB"));
 		c->closing = true;
 	}
