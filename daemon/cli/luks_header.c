@@ -116,9 +116,13 @@ static int parse_token(const char *device, const char *text,
 	blob = json_string_value(json_object_get(token, "blob"));
 	id = json_string_value(json_object_get(token, "kek_id"));
 	len = blob ? strlen(blob) : 0;
-	/* 136 bytes are 46 groups of four, of which the last holds one byte. */
+	/*
+	 * 136 bytes are 46 groups of four, of which the last holds one byte.
+	 * OpenSSL passes over blanks at the ends, and gives less then.
+	 */
 	if (len == (VAULTRING_BLOB_SIZE + 2) / 3 * 4 &&
-	    EVP_DecodeBlock(data, (const uint8_t *)blob, (int)len) > 0 &&
+	    EVP_DecodeBlock(data, (const uint8_t *)blob, (int)len) ==
+	    (int)len / 4 * 3 &&
 	    !dek_parse(device, data, VAULTRING_BLOB_SIZE, &volume->info) &&
 	    id && !strcmp(id, volume->info.kek_id)) {
 		memcpy(volume->blob, data, VAULTRING_BLOB_SIZE);
