@@ -137,6 +137,26 @@ right_pin()
 	vaultring vault check hsm && fresh_unseal $KEK
 }
 
+# Anybody may connect: 64 KiB without an end are one refusal, and the end.
+too_long()
+{
+	python3 - /run/vaultring/vaultringd.sock << 'PYTHON'
+import socket, sys
+sock = socket.socket(socket.AF_UNIX)
+sock.settimeout(30)
+sock.connect(sys.argv[1])
+sock.sendall(b"a" * 65536)
+data = b""
+while data.count(b"\0") < 2:
+    chunk = sock.recv(65536)
+    if not chunk:
+        break
+    data += chunk
+print(data[:300])
+sys.exit(data.count(b"\0") != 1 or b"64 KiB" not in data)
+PYTHON
+}
+
 no_pin_in_view()
 {
 	local pin
@@ -320,6 +340,7 @@ ok "a restart loses neither KEKs nor envelopes" restart_loses_nothing
 ok "a volume is open" open_volume
 ok "it needs no daemon while data move" volume_without_daemon
 ok "after SIGKILL the daemon is back and nothing is lost" killed
+ok "a message that is too long is refused once" too_long
 ok "the volume closes" vaultring luks close daemon
 ok "a lease that ended is renewed for who asks, handle or not" lease_renewed
 refused "a wrong PIN is told from other troubles" "PIN" wrong_pin
