@@ -330,6 +330,15 @@ uint64_t now_usec(void)
 	return ts.tv_sec * 1000000ULL + ts.tv_nsec / 1000;
 }
 
+uint64_t part_of(uint64_t usec)
+{
+	uint32_t r = 0;
+
+	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
+		r = (uint32_t)now_usec();
+	return usec / 1024 * (r % 1025);
+}
+
 const char *errno_name(int err)
 {
 	const char *name = strerrorname_np(err < 0 ? -err : err);

@@ -53,6 +53,8 @@ int file_write_atomic(int dirfd, const char *name, const void *data, size_t len,
 		      mode_t mode, enum file_write_how how);
 
 uint64_t now_usec(void);	/* CLOCK_MONOTONIC */
+/* From nothing to all of it, by chance: so that hosts do not come in step. */
+uint64_t part_of(uint64_t usec);
 
 /* The errno's symbol, such as "EAGAIN"; never NULL. */
 const char *errno_name(int err);

@@ -139,7 +139,7 @@ token_pin()
 p11()
 {
 	pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
-		--token-label vaultring --login --pin env:PIN "$@"
+		--token-label "${TOKEN:-vaultring}" --login --pin env:PIN "$@"
 }
 
 own_tokens()

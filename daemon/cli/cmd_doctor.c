@@ -263,6 +263,7 @@ static void check_settings(json_t *report)
 	check_root_only(report, VAULTRING_CONF_DIR, true);
 	check_root_only(report, CONF_FILE, true);
 	check_root_only(report, PINS_FILE, false);
+	check_root_only(report, KEPT_FILE, false);
 	while (file && fgets(line, sizeof(line), file))
 		if (sscanf(line, " pin-source = %4095s", path) == 1)
 			check_pin_file(report, path);
@@ -276,10 +277,16 @@ static void check_trust(json_t *report, const struct pins *pins,
 	struct daemon_error error;
 	json_t *reply = daemon_try("vaultring.VaultCheck",
 				   json_pack("{s:s}", "vault", name), &error);
-	const char *fingerprint = json_string_value(
-		json_object_get(reply, "fingerprint"));
+	const char *fingerprint;
 	char next[128];
 
+	if (reply && check_sealed(name, reply)) {
+		json_decref(reply);
+		reply = NULL;
+		snprintf(error.message, sizeof(error.message), "%s: its key "
+			 "cannot be released for this kernel", name);
+	}
+	fingerprint = json_string_value(json_object_get(reply, "fingerprint"));
 	snprintf(next, sizeof(next), "vaultring vault pin %.64s", name);
 	if (!reply)
 		wrong("vault", NULL, "%s", error.message);
@@ -362,6 +369,26 @@ static void check_daemon(json_t *report)
 	}
 	json_decref(vaults);
 	check_envelopes(report);
+}
+
+/* Not to be waited for: then it is not the one that is kept. */
+static void check_kept(json_t *report)
+{
+	struct vaultring_transport kept;
+	struct public_key key = { .len = 0 };
+	int err = kept_read(&kept);
+
+	if (err == -ENOENT)
+		return;
+	if (err)
+		wrong("transport key", "restore it from a backup, or have another "
+		      "one kept", KEPT_FILE ": no kept transport key");
+	else if (kernel_transport_get(&key) || !kept_is(&kept, key.data, key.len))
+		wrong("transport key", "vaultring transport load", "the one that "
+		      "is kept in " KEPT_FILE " is not loaded: no sealed vault "
+		      "is asked");
+	else
+		ok("transport key", "kept in " KEPT_FILE ", and loaded");
 }
 
 /* Whether the service may use it shows when the vault is asked. */
@@ -469,6 +496,7 @@ int cmd_doctor(const struct verb *verb, int argc, char *argv[])
 	check_module(report);
 	check_daemon(report);
 	check_settings(report);
+	check_kept(report);
 	check_tpms(report);
 	check_cryptsetup(report);
 	check_lockdown(report);
