@@ -86,17 +86,21 @@ read_back()
 		grep -qx "kept by luks" /mnt/f && umount /mnt
 }
 
-# The blob's tag is at its end: the token stays well-formed.
+# damage_token tag|blanks: the blob's tag is at its end, and the token stays
+# well-formed; blanks at the end of its base64 are not the bytes that were there.
 damage_token()
 {
 	cryptsetup token export --token-id 0 $DISK > "$WORK/token" &&
 		cryptsetup token remove --token-id 0 $DISK &&
-		python3 - "$WORK/token" << 'PYTHON' > "$WORK/bad" &&
+		python3 - "$WORK/token" "$1" << 'PYTHON' > "$WORK/bad" &&
 import base64, json, sys
 token = json.load(open(sys.argv[1]))
 blob = bytearray(base64.b64decode(token["blob"]))
-blob[130] ^= 1
+if sys.argv[2] == "tag":
+    blob[130] ^= 1
 token["blob"] = base64.b64encode(blob).decode()
+if sys.argv[2] == "blanks":
+    token["blob"] = token["blob"][:-4] + 4 * " "
 print(json.dumps(token))
 PYTHON
 		cryptsetup token import --token-id 0 --json-file "$WORK/bad" $DISK
@@ -150,9 +154,13 @@ ok "close removes the mapping" vaultring luks close tool
 refused "a second close says that there is none" "no mapping" \
 	vaultring luks close tool
 ok "a revoked KEK is asked for again by open" opens_revoked
-must damage_token
+must damage_token tag
 refused "a blob that was tampered with is refused" "damaged|tampered|reject|forged|corrupt" \
 	vaultring luks open $DISK tool
+must repair_token
+must damage_token blanks
+refused "one that is cut short and filled with blanks is, too" \
+	"token in its header is damaged" vaultring luks open $DISK tool
 must repair_token
 ok "the repaired token opens" vaultring luks open $DISK tool
 vaultring luks close tool > /dev/null 2>&1
