@@ -90,10 +90,13 @@ static void record_end(struct audit_buffer *ab, int result)
 	audit_log_end(ab);
 }
 
-/* An unseal, or its refusal with a negative errno; no @attrs: not an envelope. */
-void vr_report_unseal(const struct vr_attrs *attrs, int result)
+/*
+ * An unseal, reseal or creation, as @op says, or its refusal with a negative
+ * errno; no @attrs: not an envelope.
+ */
+void vr_report_unseal(const char *op, const struct vr_attrs *attrs, int result)
 {
-	struct audit_buffer *ab = record_start("unseal");
+	struct audit_buffer *ab = record_start(op);
 
 	if (ab) {
 		record_attrs(ab, attrs);
@@ -132,6 +135,17 @@ void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state)
 		record_end(ab, 0);
 	}
 	vr_netlink_kek_event(kek, state);
+}
+
+/* The transport key was saved under that KEK or loaded, or that was refused. */
+void vr_report_transport(const char *op, const struct vr_kek *kek, int result)
+{
+	struct audit_buffer *ab = record_start(op);
+
+	if (ab) {
+		record_attrs(ab, kek ? &kek->attrs : NULL);
+		record_end(ab, result);
+	}
 }
 
 /*

@@ -2,16 +2,13 @@
 /*
  * Blobs: check, open, seal
  *
- * A blob is a DEK under AES-256-GCM (NIST SP 800-38D), bound to its KEK and its
+ * A blob is a DEK under AES-256-GCM, bound to its KEK and its
  * use; see linux/vaultring_format.h.  Everything that can be refused without
  * the key is refused before the key is touched.
  */
 
-#include <crypto/aead.h>
 #include <linux/err.h>
 #include <linux/random.h>
-#include <linux/sched/mm.h>
-#include <linux/scatterlist.h>
 #include <linux/slab.h>
 
 #include "vr.h"
@@ -25,6 +22,7 @@ static const char * const vr_use_names[] = {
 	[VAULTRING_USE_GCM]	= "gcm",
 	[VAULTRING_USE_FSCRYPT]	= "fscrypt",
 	[VAULTRING_USE_HMAC]	= "hmac",
+	[VAULTRING_USE_TRANSPORT] = "transport",
 };
 
 const char *vr_use_name(unsigned int use)
@@ -53,6 +51,8 @@ bool vr_use_bits_ok(unsigned int use, unsigned int bits)
 	case VAULTRING_USE_FSCRYPT:
 	case VAULTRING_USE_HMAC:
 		return bits == 256 || bits == 512;
+	case VAULTRING_USE_TRANSPORT:
+		return false;	/* of no blob */
 	default:
 		return bits == 128 || bits == 192 || bits == 256;
 	}
@@ -75,57 +75,12 @@ const struct vaultring_blob *vr_blob_check(const void *data, size_t len)
 	return blob;
 }
 
-static int aead_crypt(struct crypto_aead *aead, struct vaultring_blob *blob,
-		      bool seal)
-{
-	unsigned int len = VAULTRING_DEK_MAX + (seal ? 0 : VAULTRING_TAG_SIZE);
-	struct aead_request *req;
-	DECLARE_CRYPTO_WAIT(wait);
-	u8 iv[VAULTRING_NONCE_SIZE];
-	struct scatterlist sg;
-	int err;
-
-	req = aead_request_alloc(aead, GFP_NOIO);
-	if (!req)
-		return -ENOMEM;
-	memcpy(iv, blob->nonce, sizeof(iv));
-	sg_init_one(&sg, blob, sizeof(*blob));
-	aead_request_set_callback(req, CRYPTO_TFM_REQ_MAY_SLEEP |
-				  CRYPTO_TFM_REQ_MAY_BACKLOG,
-				  crypto_req_done, &wait);
-	aead_request_set_ad(req, VR_BLOB_AAD);
-	aead_request_set_crypt(req, &sg, &sg, len, iv);
-	err = crypto_wait_req(seal ? crypto_aead_encrypt(req) :
-			      crypto_aead_decrypt(req), &wait);
-	aead_request_free(req);
-	return err;
-}
-
-/*
- * En- or decrypt the blob in place; the scatterlist needs it in memory that
- * kmalloc() gave.  The caller holds a user's reference on the KEK.
- *
- * The transform is of this call only: it is larger than the KEK itself, and two
- * users' KEKs do not wait for each other.  No memory waits for I/O, as a disk may
- * wait for this very key.
- */
+/* In place, in memory that kmalloc() gave, with a user's reference on the KEK. */
 static int blob_crypt(struct vr_kek *kek, struct vaultring_blob *blob,
 		      bool seal)
 {
-	unsigned int noio = memalloc_noio_save();
-	struct crypto_aead *aead;
-	int err;
-
-	aead = crypto_alloc_aead("gcm(aes)", 0, 0);
-	err = PTR_ERR_OR_ZERO(aead);
-	if (!err) {
-		err = vr_kek_key(kek, aead) ?:
-		      crypto_aead_setauthsize(aead, VAULTRING_TAG_SIZE) ?:
-		      aead_crypt(aead, blob, seal);
-		crypto_free_aead(aead);
-	}
-	memalloc_noio_restore(noio);
-	return err;
+	return vr_kek_crypt(kek, blob, VR_BLOB_AAD, VAULTRING_DEK_MAX,
+			    blob->nonce, seal);
 }
 
 /*

@@ -115,6 +115,7 @@ static int check_shares(const struct vr_envelope *env,
 			struct netlink_ext_ack *extack)
 {
 	unsigned int i, clear = 0;
+	int err = 0;
 
 	for (i = 0; i < env->count; i++)
 		if (env->share[i].head->method == VAULTRING_METHOD_CLEAR)
@@ -127,17 +128,9 @@ static int check_shares(const struct vr_envelope *env,
 		NL_SET_ERR_MSG(extack, "two shares are for the same vault key");
 		return -EKEYREJECTED;
 	}
-	for (i = 0; i < env->count; i++) {
-		if (env->share[i].head->method != VAULTRING_METHOD_OBLIVIOUS) {
-			NL_SET_ERR_MSG(extack, "this module knows the oblivious method only");
-			return -EINVAL;
-		}
-		if (env->share[i].data_len != VAULTRING_OBLIVIOUS_DATA) {
-			NL_SET_ERR_MSG(extack, "an oblivious share has one point of 64 bytes");
-			return -EINVAL;
-		}
-	}
-	return 0;
+	for (i = 0; !err && i < env->count; i++)
+		err = vr_share_check(&env->share[i], extack);
+	return err;
 }
 
 /* Room for an envelope of @len bytes, a copy of @data if there are any. */
@@ -282,26 +275,36 @@ static int check_hmac(const struct vr_envelope *env,
 }
 
 /*
- * The KEK of an envelope, not registered, from the master secret that
- * vr_envelope_master() found.
+ * Is all of it as it was made with the master secret that vr_envelope_master()
+ * found, and is that the KEK that the name stands for?  -EKEYREJECTED if not.
+ */
+int vr_envelope_check(const struct vr_envelope *env,
+		      const u8 master[VR_SECRET_SIZE],
+		      struct netlink_ext_ack *extack)
+{
+	return check_id(env, master) ?: check_hmac(env, master, extack) ?:
+	       vr_pins_check_kek(env->attrs.name, vr_envelope_head(env)->id,
+				 extack);
+}
+
+/*
+ * The KEK of an envelope, not registered.
  *
- * -EKEYREJECTED: forged or corrupt, or the name is pinned to another id;
- * -EKEYEXPIRED: outside its dates.
+ * -EKEYREJECTED: see vr_envelope_check(); -EKEYEXPIRED: outside its dates.
  */
 struct vr_kek *vr_envelope_unseal(const struct vr_envelope *env,
 				  const u8 master[VR_SECRET_SIZE],
 				  struct netlink_ext_ack *extack)
 {
-	const struct vaultring_envelope *head = vr_envelope_head(env);
 	u8 key[VR_KEY_SIZE];
 	struct vr_kek *kek;
 	int err;
 
-	err = check_hmac(env, master, extack) ?:
+	err = vr_envelope_check(env, master, extack) ?:
 	      check_dates(&env->attrs, extack) ?:
-	      vr_pins_check_kek(env->attrs.name, head->id, extack) ?:
 	      vr_derive_kek(master, &env->attrs, key);
-	kek = err ? ERR_PTR(err) : vr_kek_alloc(&env->attrs, head->id, key);
+	kek = err ? ERR_PTR(err) :
+	      vr_kek_alloc(&env->attrs, vr_envelope_head(env)->id, key);
 	memzero_explicit(key, sizeof(key));
 	return kek;
 }

@@ -3,25 +3,26 @@
  * Making envelopes
  *
  * The kernel picks the master secret, splits it and masks each part for one
- * vault key.  No vault is asked for that, and the secret is forgotten.
+ * vault key.  No vault is asked for that, and the secret is forgotten.  To reseal
+ * a KEK is the same with its own master secret, once an unseal has found it.
  */
 
 #include <crypto/algapi.h>
 #include <linux/err.h>
 #include <linux/netlink.h>
 #include <linux/random.h>
+#include <linux/slab.h>
 
 #include "vr.h"
 
-#define VR_SHARE_SIZE	(sizeof(struct vaultring_share) + \
-			 VAULTRING_OBLIVIOUS_DATA)
+#define VR_SHARE_MAX	(sizeof(struct vaultring_share) + VR_SHARE_DATA_MAX)
 
 /* What can be told before any key is looked at. */
 static int check_request(unsigned int threshold,
 			 const struct vr_share_request *reqs,
 			 unsigned int count, struct netlink_ext_ack *extack)
 {
-	unsigned int i;
+	unsigned int i, clear = 0;
 
 	if (!count || count > VAULTRING_MAX_SHARES) {
 		NL_SET_ERR_MSG(extack, "a KEK has 1 to 8 shares");
@@ -31,11 +32,13 @@ static int check_request(unsigned int threshold,
 		NL_SET_ERR_MSG(extack, "the threshold is 1 to the number of shares");
 		return -EINVAL;
 	}
-	for (i = 0; i < count; i++) {
-		if (reqs[i].method != VAULTRING_METHOD_OBLIVIOUS) {
-			NL_SET_ERR_MSG(extack, "this module makes oblivious shares only");
-			return -EINVAL;
-		}
+	for (i = 0; i < count; i++)
+		if (reqs[i].method == VAULTRING_METHOD_CLEAR)
+			clear++;
+	/* The daemon sees their secrets. */
+	if (clear >= threshold) {
+		NL_SET_ERR_MSG(extack, "clear shares alone would reach the threshold");
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -44,7 +47,7 @@ static int check_key(const struct vr_share_request *req,
 		     u8 fingerprint[VAULTRING_FINGERPRINT_SIZE],
 		     struct netlink_ext_ack *extack)
 {
-	int err = vr_sha256(req->public_key, req->public_key_len, fingerprint);
+	int err = vr_share_fingerprint(req, fingerprint, extack);
 
 	if (err)
 		return err;
@@ -78,53 +81,51 @@ static int check_keys(const struct vr_share_request *reqs, unsigned int count,
 	return 0;
 }
 
-/* Mask @part for one vault key. */
-static int make_share(struct vaultring_share *share, u8 index,
-		      const struct vr_part *part, const u8 *salt,
+/* One vault key's share, but for the part, and what masks that; its length. */
+static int make_share(struct vaultring_share *share, u8 index, const u8 *salt,
 		      const struct vr_share_request *req,
-		      struct netlink_ext_ack *extack)
+		      u8 mask[VR_SECRET_SIZE], struct netlink_ext_ack *extack)
 {
-	u8 secret[VR_SECRET_SIZE], mask[VR_SECRET_SIZE];
-	int err;
+	u8 secret[VR_SECRET_SIZE];
+	int len, err;
 
 	share->index = index;
 	share->method = req->method;
-	share->data_len = cpu_to_le16(VAULTRING_OBLIVIOUS_DATA);
 	strscpy(share->vault, req->vault, sizeof(share->vault));
-	err = vr_oblivious_create(req->public_key, req->public_key_len,
-				  (u8 *)(share + 1), secret);
-	if (err == -EKEYREJECTED)
-		NL_SET_ERR_MSG(extack, "not a P-256 public key in DER (SPKI, uncompressed)");
-	err = err ?: vr_derive_mask(secret, index, salt, mask);
+	len = vr_share_make(req, share->fingerprint, (u8 *)(share + 1), secret,
+			    extack);
+	err = len < 0 ? len : vr_derive_mask(secret, index, salt, mask);
 	if (!err)
-		crypto_xor_cpy(share->masked, part->bytes, mask,
-			       VR_SECRET_SIZE);
+		share->data_len = cpu_to_le16(len);
 	memzero_explicit(secret, sizeof(secret));
-	memzero_explicit(mask, sizeof(mask));
-	return err;
+	return err ?: sizeof(*share) + len;
 }
 
-static int make_shares(struct vaultring_envelope *head, const u8 *master,
+/* Behind the head; all of them make the envelope's length. */
+static int make_shares(struct vr_sealing *sealing,
 		       const struct vr_share_request *reqs,
 		       u8 (*fingerprints)[VAULTRING_FINGERPRINT_SIZE],
 		       struct netlink_ext_ack *extack)
 {
-	struct vr_part parts[VAULTRING_MAX_SHARES];
-	u8 *at = (u8 *)(head + 1);
+	struct vr_envelope *env = sealing->env;
+	const struct vaultring_envelope *head = vr_envelope_head(env);
 	unsigned int i;
-	int err = 0;
+	int len;
 
-	vr_shamir_split(master, head->threshold, head->shares, parts);
-	for (i = 0; !err && i < head->shares; i++, at += VR_SHARE_SIZE) {
-		struct vaultring_share *share = (struct vaultring_share *)at;
+	env->len = sizeof(*head);
+	for (i = 0; i < head->shares; i++) {
+		struct vaultring_share *share;
 
+		share = (struct vaultring_share *)(env->bytes + env->len);
 		memcpy(share->fingerprint, fingerprints[i],
 		       sizeof(share->fingerprint));
-		err = make_share(share, i + 1, &parts[i], head->salt, &reqs[i],
-				 extack);
+		len = make_share(share, i + 1, head->salt, &reqs[i],
+				 sealing->masks[i], extack);
+		if (len < 0)
+			return len;
+		env->len += len;
 	}
-	memzero_explicit(parts, sizeof(parts));
-	return err;
+	return 0;
 }
 
 static void make_head(struct vaultring_envelope *head,
@@ -153,11 +154,96 @@ static void make_head(struct vaultring_envelope *head,
 	get_random_bytes(head->salt, sizeof(head->salt));
 }
 
+void vr_sealing_free(struct vr_sealing *sealing)
+{
+	if (!sealing)
+		return;
+	vr_envelope_free(sealing->env);
+	kfree_sensitive(sealing);
+}
+
 /*
- * Make an envelope for a new KEK, which has to be unsealed to be of use.
+ * All of an envelope that does not depend on the master secret.
  *
- * -EINVAL: there can be no such envelope; -EACCES: a public key is not pinned;
+ * -EINVAL: there can be no such envelope; -EACCES: a vault key is not pinned;
  * -EKEYREJECTED: it is none.
+ */
+struct vr_sealing *vr_sealing_begin(const struct vr_attrs *attrs,
+				    unsigned int threshold,
+				    const struct vr_share_request *reqs,
+				    unsigned int count,
+				    struct netlink_ext_ack *extack)
+{
+	u8 fingerprints[VAULTRING_MAX_SHARES][VAULTRING_FINGERPRINT_SIZE];
+	struct vaultring_envelope *head;
+	struct vr_sealing *sealing;
+	int err;
+
+	err = check_request(threshold, reqs, count, extack) ?:
+	      check_keys(reqs, count, fingerprints, extack);
+	if (err)
+		return ERR_PTR(err);
+	sealing = kzalloc(sizeof(*sealing), GFP_KERNEL);
+	if (!sealing)
+		return ERR_PTR(-ENOMEM);
+	err = -ENOMEM;
+	sealing->env = vr_envelope_alloc(NULL, sizeof(*head) +
+					 count * VR_SHARE_MAX);
+	if (!sealing->env)
+		goto err_free;
+	head = (struct vaultring_envelope *)sealing->env->bytes;
+	make_head(head, attrs, threshold, count);
+	err = make_shares(sealing, reqs, fingerprints, extack);
+	if (err)
+		goto err_free;
+	return sealing;
+
+err_free:
+	vr_sealing_free(sealing);
+	return ERR_PTR(err);
+}
+
+/* The shares' places for their parts; the shares follow each other. */
+static void mask_parts(struct vr_sealing *sealing, const u8 *master)
+{
+	const struct vaultring_envelope *head = vr_envelope_head(sealing->env);
+	u8 *at = sealing->env->bytes + sizeof(*head);
+	struct vr_part parts[VAULTRING_MAX_SHARES];
+	unsigned int i;
+
+	vr_shamir_split(master, head->threshold, head->shares, parts);
+	for (i = 0; i < head->shares; i++) {
+		struct vaultring_share *share = (struct vaultring_share *)at;
+
+		crypto_xor_cpy(share->masked, parts[i].bytes,
+			       sealing->masks[i], VR_SECRET_SIZE);
+		at += sizeof(*share) + le16_to_cpu(share->data_len);
+	}
+	memzero_explicit(parts, sizeof(parts));
+}
+
+/* The whole envelope; a sealing is good for one. */
+struct vr_envelope *vr_sealing_finish(struct vr_sealing *sealing,
+				      const u8 master[VR_SECRET_SIZE],
+				      struct netlink_ext_ack *extack)
+{
+	struct vr_envelope *env = sealing->env;
+	struct vaultring_envelope *head;
+	int err;
+
+	head = (struct vaultring_envelope *)env->bytes;
+	mask_parts(sealing, master);
+	err = vr_derive_id(master, head->id) ?:
+	      vr_derive_hmac(master, env, head->hmac);
+	if (err)
+		return ERR_PTR(err);
+	/* Whatever we would refuse to unseal we refuse to make. */
+	return vr_envelope_parse(env->bytes, env->len, extack);
+}
+
+/*
+ * Make an envelope for a new KEK, which has to be unsealed to be of use.  Errors
+ * are those of vr_sealing_begin().
  */
 struct vr_envelope *vr_envelope_make(const struct vr_attrs *attrs,
 				     unsigned int threshold,
@@ -165,32 +251,17 @@ struct vr_envelope *vr_envelope_make(const struct vr_attrs *attrs,
 				     unsigned int count,
 				     struct netlink_ext_ack *extack)
 {
-	u8 fingerprints[VAULTRING_MAX_SHARES][VAULTRING_FINGERPRINT_SIZE];
-	struct vaultring_envelope *head;
-	struct vr_envelope *env, *made;
 	u8 master[VR_SECRET_SIZE];
+	struct vr_sealing *sealing;
+	struct vr_envelope *env;
 	int err;
 
-	err = check_request(threshold, reqs, count, extack) ?:
-	      check_keys(reqs, count, fingerprints, extack);
-	if (err)
-		return ERR_PTR(err);
-	env = vr_envelope_alloc(NULL, sizeof(*head) + count * VR_SHARE_SIZE);
-	if (!env)
-		return ERR_PTR(-ENOMEM);
+	sealing = vr_sealing_begin(attrs, threshold, reqs, count, extack);
+	if (IS_ERR(sealing))
+		return ERR_CAST(sealing);
 	err = get_random_bytes_wait(master, sizeof(master));
-	if (err)
-		goto out;
-	head = (struct vaultring_envelope *)env->bytes;
-	make_head(head, attrs, threshold, count);
-	err = make_shares(head, master, reqs, fingerprints, extack) ?:
-	      vr_derive_id(master, head->id) ?:
-	      vr_derive_hmac(master, env, head->hmac);
-out:
+	env = err ? ERR_PTR(err) : vr_sealing_finish(sealing, master, extack);
 	memzero_explicit(master, sizeof(master));
-	/* Whatever we would refuse to unseal we refuse to make. */
-	made = err ? ERR_PTR(err) :
-	       vr_envelope_parse(env->bytes, env->len, extack);
-	vr_envelope_free(env);
-	return made;
+	vr_sealing_free(sealing);
+	return env;
 }

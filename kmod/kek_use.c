@@ -5,6 +5,9 @@
  */
 
 #include <crypto/aead.h>
+#include <linux/err.h>
+#include <linux/sched/mm.h>
+#include <linux/scatterlist.h>
 
 #include "vr.h"
 
@@ -22,11 +25,8 @@ void vr_kek_leave(struct vr_kek *kek)
 	percpu_ref_put(&kek->users);
 }
 
-/*
- * Key a transform with the KEK itself, by one who holds a user's reference.  At
- * a lease's end there are users, and the key goes all the same.
- */
-int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead)
+/* At a lease's end there are users, and the key goes all the same. */
+static int kek_key(struct vr_kek *kek, struct crypto_aead *aead)
 {
 	int err;
 
@@ -36,6 +36,62 @@ int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead)
 	else
 		err = crypto_aead_setkey(aead, kek->key, sizeof(kek->key));
 	mutex_unlock(&kek->lock);
+	return err;
+}
+
+static int aead_crypt(struct crypto_aead *aead, u8 *buf, unsigned int ad,
+		      unsigned int len, const u8 *nonce, bool seal)
+{
+	struct aead_request *req;
+	DECLARE_CRYPTO_WAIT(wait);
+	u8 iv[VAULTRING_NONCE_SIZE];
+	struct scatterlist sg;
+	int err;
+
+	req = aead_request_alloc(aead, GFP_NOIO);
+	if (!req)
+		return -ENOMEM;
+	memcpy(iv, nonce, sizeof(iv));
+	sg_init_one(&sg, buf, ad + len + VAULTRING_TAG_SIZE);
+	aead_request_set_callback(req, CRYPTO_TFM_REQ_MAY_SLEEP |
+				  CRYPTO_TFM_REQ_MAY_BACKLOG,
+				  crypto_req_done, &wait);
+	aead_request_set_ad(req, ad);
+	aead_request_set_crypt(req, &sg, &sg,
+			       len + (seal ? 0 : VAULTRING_TAG_SIZE), iv);
+	err = crypto_wait_req(seal ? crypto_aead_encrypt(req) :
+			      crypto_aead_decrypt(req), &wait);
+	aead_request_free(req);
+	return err;
+}
+
+/*
+ * Seal or open what a KEK wraps, by AES-256-GCM (NIST SP 800-38D), in place: @ad
+ * bytes that are authenticated alone, @len that are encrypted as well, and the
+ * tag.  The scatterlist needs it in memory that kmalloc() gave.  The caller holds
+ * a user's reference on the KEK.
+ *
+ * The transform is of this call only: it is larger than the KEK itself, and two
+ * users' KEKs do not wait for each other.  No memory waits for I/O, as a disk may
+ * wait for this very key.
+ */
+int vr_kek_crypt(struct vr_kek *kek, void *buf, unsigned int ad,
+		 unsigned int len, const u8 nonce[VAULTRING_NONCE_SIZE],
+		 bool seal)
+{
+	unsigned int noio = memalloc_noio_save();
+	struct crypto_aead *aead;
+	int err;
+
+	aead = crypto_alloc_aead("gcm(aes)", 0, 0);
+	err = PTR_ERR_OR_ZERO(aead);
+	if (!err) {
+		err = kek_key(kek, aead) ?:
+		      crypto_aead_setauthsize(aead, VAULTRING_TAG_SIZE) ?:
+		      aead_crypt(aead, buf, ad, len, nonce, seal);
+		crypto_free_aead(aead);
+	}
+	memalloc_noio_restore(noio);
 	return err;
 }
 

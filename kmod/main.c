@@ -22,6 +22,8 @@ static const struct {
 	{ "reports", vr_audit_init, NULL },
 	{ "KEKs", vr_kek_init, vr_kek_exit },
 	{ "pins", NULL, vr_pins_exit },
+	{ "transport key", vr_transport_init, vr_transport_exit },
+	{ "sealed shares", NULL, vr_sealed_exit },
 	{ "unseals", NULL, vr_unseal_exit },
 	{ "requests", vr_upcall_init, vr_upcall_exit },
 	{ "netlink family", vr_netlink_init, vr_netlink_exit },
@@ -81,4 +83,4 @@ MODULE_DESCRIPTION("Keys for dm-crypt and fscrypt, wrapped by vault-held KEKs");
 MODULE_AUTHOR("The vaultring authors");
 MODULE_LICENSE("GPL");
 MODULE_VERSION(VR_VERSION);
-MODULE_SOFTDEP("pre: hmac sha256 gcm aes ecdh_generic");
+MODULE_SOFTDEP("pre: hmac sha256 sha384 gcm aes ecdh_generic");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The generic netlink family "vaultring": handlers and messages
+ * The generic netlink family "vaultring": handlers and messages, but for those
+ * in netlink_transport.c
  *
  * uapi/vaultring.yaml defines it; policies and the table of operations are
  * generated.  Each operation needs CAP_NET_ADMIN in the initial user namespace,
@@ -17,33 +18,6 @@
 /*
  * Writing
  */
-
-static struct sk_buff *reply_new(struct genl_info *info, u8 cmd, size_t size,
-				 void **head)
-{
-	struct sk_buff *msg = genlmsg_new(size, GFP_KERNEL);
-
-	if (!msg)
-		return NULL;
-	*head = genlmsg_put_reply(msg, info, &vr_genl_family, 0, cmd);
-	if (!*head) {
-		nlmsg_free(msg);
-		return NULL;
-	}
-	return msg;
-}
-
-/* @err: of filling @msg in.  Takes over @msg. */
-static int reply_send(struct sk_buff *msg, void *head, struct genl_info *info,
-		      int err)
-{
-	if (err) {
-		nlmsg_free(msg);
-		return err;
-	}
-	genlmsg_end(msg, head);
-	return genlmsg_reply(msg, info);
-}
 
 static int put_lease_left(struct sk_buff *msg, struct vr_kek *kek)
 {
@@ -102,8 +76,8 @@ int vaultring_nl_status_get_doit(struct sk_buff *skb, struct genl_info *info)
 	void *head;
 	int err;
 
-	msg = reply_new(info, VAULTRING_CMD_STATUS_GET, NLMSG_DEFAULT_SIZE,
-			&head);
+	msg = vr_reply_new(info, VAULTRING_CMD_STATUS_GET, NLMSG_DEFAULT_SIZE,
+			   &head);
 	if (!msg)
 		return -ENOMEM;
 	err = nla_put_string(msg, VAULTRING_A_MODULE_VERSION, VR_VERSION) ?:
@@ -111,7 +85,7 @@ int vaultring_nl_status_get_doit(struct sk_buff *skb, struct genl_info *info)
 	      nla_put_u32(msg, VAULTRING_A_UNSEALS, vr_unseal_count());
 	if (!err && port)
 		err = nla_put_u32(msg, VAULTRING_A_DAEMON_PORT, port);
-	return reply_send(msg, head, info, err);
+	return vr_reply_send(msg, head, info, err);
 }
 
 int vaultring_nl_attach_doit(struct sk_buff *skb, struct genl_info *info)
@@ -123,7 +97,7 @@ int vaultring_nl_attach_doit(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
-int vaultring_nl_kek_create_doit(struct sk_buff *skb, struct genl_info *info)
+static int kek_create(struct genl_info *info)
 {
 	struct vr_share_request reqs[VAULTRING_MAX_SHARES];
 	unsigned int count;
@@ -141,12 +115,17 @@ int vaultring_nl_kek_create_doit(struct sk_buff *skb, struct genl_info *info)
 	env = vr_envelope_make(&attrs,
 			       vr_netlink_get_u32(info, VAULTRING_A_THRESHOLD, 1),
 			       reqs, count, info->extack);
-	if (IS_ERR(env))
-		return PTR_ERR(env);
+	if (IS_ERR(env)) {
+		err = PTR_ERR(env);
+		/* A vault that is not what it is taken for, or our daemon. */
+		if (err == -EKEYREJECTED || err == -EACCES)
+			vr_report_unseal("create", &attrs, err);
+		return err;
+	}
 
-	msg = reply_new(info, VAULTRING_CMD_KEK_CREATE,
-			nla_total_size(env->len) +
-			nla_total_size(VAULTRING_ID_SIZE), &head);
+	msg = vr_reply_new(info, VAULTRING_CMD_KEK_CREATE,
+			   nla_total_size(env->len) +
+			   nla_total_size(VAULTRING_ID_SIZE), &head);
 	if (!msg) {
 		vr_envelope_free(env);
 		return -ENOMEM;
@@ -155,7 +134,16 @@ int vaultring_nl_kek_create_doit(struct sk_buff *skb, struct genl_info *info)
 	      nla_put(msg, VAULTRING_A_ID, VAULTRING_ID_SIZE,
 		      vr_envelope_head(env)->id);
 	vr_envelope_free(env);
-	return reply_send(msg, head, info, err);
+	return vr_reply_send(msg, head, info, err);
+}
+
+int vaultring_nl_kek_create_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	int err = kek_create(info);
+
+	/* A clear share's secret may have come with it. */
+	vr_netlink_wipe(info);
+	return err;
 }
 
 static int put_challenge(struct sk_buff *msg,
@@ -175,7 +163,8 @@ static int put_challenge(struct sk_buff *msg,
 	      nla_put(msg, VAULTRING_A_SHARE_FINGERPRINT,
 		      VAULTRING_FINGERPRINT_SIZE,
 		      reply->share[i].fingerprint) ?:
-	      nla_put(msg, VAULTRING_A_SHARE_CHALLENGE, VR_POINT_SIZE,
+	      nla_put(msg, VAULTRING_A_SHARE_CHALLENGE,
+		      reply->share[i].challenge_len,
 		      reply->share[i].challenge);
 	nla_nest_end(msg, nest);
 	return err;
@@ -196,7 +185,8 @@ static int put_unseal(struct sk_buff *msg, const struct vr_unseal_reply *reply)
 	return err;
 }
 
-int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
+static int unseal_start(struct genl_info *info, u8 cmd, u64 request,
+			const struct vr_reseal_request *reseal)
 {
 	struct nlattr *envelope = info->attrs[VAULTRING_A_ENVELOPE];
 	struct vr_unseal_reply *reply;
@@ -204,22 +194,19 @@ int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
 	void *head;
 	int err;
 
-	err = vr_netlink_need(info, VAULTRING_A_ENVELOPE);
-	if (err)
-		return err;
-	msg = reply_new(info, VAULTRING_CMD_UNSEAL_START, NLMSG_DEFAULT_SIZE,
-			&head);
+	msg = vr_reply_new(info, cmd, NLMSG_DEFAULT_SIZE + VAULTRING_MAX_ENVELOPE,
+			   &head);
 	reply = kzalloc(sizeof(*reply), GFP_KERNEL);
 	err = -ENOMEM;
 	if (!msg || !reply)
 		goto err_free;
-	err = vr_unseal_start(nla_data(envelope), nla_len(envelope),
-			      vr_netlink_get_u64(info, VAULTRING_A_REQUEST),
+	err = vr_unseal_start(nla_data(envelope), nla_len(envelope), request,
+			      reseal,
 			      vr_netlink_get_u32(info, VAULTRING_A_DEADLINE_MS, 0),
 			      reply, info->extack);
 	if (err)
 		goto err_free;
-	err = reply_send(msg, head, info, put_unseal(msg, reply));
+	err = vr_reply_send(msg, head, info, put_unseal(msg, reply));
 	kfree(reply);
 	return err;
 
@@ -229,11 +216,58 @@ err_free:
 	return err;
 }
 
+int vaultring_nl_unseal_start_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return vr_netlink_need(info, VAULTRING_A_ENVELOPE) ?:
+	       unseal_start(info, VAULTRING_CMD_UNSEAL_START,
+			    vr_netlink_get_u64(info, VAULTRING_A_REQUEST),
+			    NULL);
+}
+
+static int reseal_start(struct sk_buff *skb, struct genl_info *info)
+{
+	struct vr_reseal_request reseal = {
+		.threshold = vr_netlink_get_u32(info, VAULTRING_A_THRESHOLD, 0),
+		.version = vr_netlink_get_u32(info, VAULTRING_A_VERSION, 0),
+	};
+	int err;
+
+	/* Whom a KEK is for root says, and the daemon is not root. */
+	if (!netlink_capable(skb, CAP_SYS_ADMIN)) {
+		NL_SET_ERR_MSG(info->extack, "resealing is for root (CAP_SYS_ADMIN)");
+		return -EPERM;
+	}
+	err = vr_netlink_need(info, VAULTRING_A_ENVELOPE) ?:
+	      vr_netlink_need(info, VAULTRING_A_NAME) ?:
+	      vr_netlink_need(info, VAULTRING_A_VERSION) ?:
+	      vr_netlink_need(info, VAULTRING_A_SHARE) ?:
+	      vr_netlink_get_shares(info, reseal.share, &reseal.count);
+	if (err)
+		return err;
+	if (info->attrs[VAULTRING_A_THRESHOLD] && !reseal.threshold) {
+		NL_SET_ERR_MSG(info->extack, "the threshold is 1 to the number of shares");
+		return -EINVAL;
+	}
+	reseal.name = nla_data(info->attrs[VAULTRING_A_NAME]);
+	return unseal_start(info, VAULTRING_CMD_RESEAL_START, 0, &reseal);
+}
+
+int vaultring_nl_reseal_start_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	int err = reseal_start(skb, info);
+
+	vr_netlink_wipe(info);
+	return err;
+}
+
 static int put_result(struct sk_buff *msg, u64 unseal,
 		      const struct vr_unseal_result *result)
 {
 	int err = 0;
 
+	if (result->resealed)
+		return nla_put(msg, VAULTRING_A_ENVELOPE,
+			       result->resealed->len, result->resealed->bytes);
 	if (result->kek)
 		return vr_netlink_put_id(msg, result->kek) ?:
 		       nla_put_u32(msg, VAULTRING_A_STATE,
@@ -251,38 +285,35 @@ static int unseal_answer(struct genl_info *info, const struct nlattr *share)
 {
 	u64 unseal = nla_get_u64(info->attrs[VAULTRING_A_UNSEAL]);
 	u32 error = vr_netlink_get_u32(info, VAULTRING_A_ERROR, 0);
-	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1], *answer;
 	struct vr_unseal_result result;
+	struct vr_answer answer;
 	struct sk_buff *msg;
 	void *head;
+	u32 index;
 	int err;
 
-	err = vr_netlink_get_nest(tb, VAULTRING_A_SHARE_MAX, share,
-				  vaultring_share_nl_policy, info);
+	err = vr_netlink_get_answer(info, share, &index, &answer);
 	if (err)
 		return err;
-	answer = tb[VAULTRING_A_SHARE_ANSWER];
-	if (!tb[VAULTRING_A_SHARE_INDEX] || !answer == !error ||
-	    error > MAX_ERRNO) {
+	if (!index || !answer.data == !error || error > MAX_ERRNO) {
 		NL_SET_ERR_MSG(info->extack, "give the share's index and an answer or an error");
 		return -EINVAL;
 	}
-	msg = reply_new(info, VAULTRING_CMD_UNSEAL_ANSWER, NLMSG_DEFAULT_SIZE,
-			&head);
+	msg = vr_reply_new(info, VAULTRING_CMD_UNSEAL_ANSWER,
+			   NLMSG_DEFAULT_SIZE + VAULTRING_MAX_ENVELOPE, &head);
 	if (!msg)
 		return -ENOMEM;
-	err = vr_unseal_answer(unseal, nla_get_u32(tb[VAULTRING_A_SHARE_INDEX]),
-			       answer ? nla_data(answer) : NULL,
-			       answer ? nla_len(answer) : 0, error, &result,
+	err = vr_unseal_answer(unseal, index, &answer, error, &result,
 			       info->extack);
 	if (err) {
 		nlmsg_free(msg);
 		return err;
 	}
 	err = put_result(msg, unseal, &result);
+	vr_envelope_free(result.resealed);
 	if (result.kek)
 		vr_kek_put(result.kek);
-	return reply_send(msg, head, info, err);
+	return vr_reply_send(msg, head, info, err);
 }
 
 int vaultring_nl_unseal_answer_doit(struct sk_buff *skb, struct genl_info *info)
@@ -347,8 +378,8 @@ int vaultring_nl_kek_get_doit(struct sk_buff *skb, struct genl_info *info)
 
 	if (IS_ERR(kek))
 		return PTR_ERR(kek);
-	msg = reply_new(info, VAULTRING_CMD_KEK_GET, NLMSG_DEFAULT_SIZE, &head);
-	err = msg ? reply_send(msg, head, info, put_kek(msg, kek)) : -ENOMEM;
+	msg = vr_reply_new(info, VAULTRING_CMD_KEK_GET, NLMSG_DEFAULT_SIZE, &head);
+	err = msg ? vr_reply_send(msg, head, info, put_kek(msg, kek)) : -ENOMEM;
 	vr_kek_put(kek);
 	return err;
 }
@@ -394,16 +425,17 @@ int vaultring_nl_kek_revoke_doit(struct sk_buff *skb, struct genl_info *info)
 
 	if (IS_ERR(kek))
 		return PTR_ERR(kek);
-	msg = reply_new(info, VAULTRING_CMD_KEK_REVOKE, NLMSG_DEFAULT_SIZE,
-			&head);
+	msg = vr_reply_new(info, VAULTRING_CMD_KEK_REVOKE, NLMSG_DEFAULT_SIZE,
+			   &head);
 	/* By name there may be several versions. */
 	transforms = name ? vr_kek_revoke(match_name, nla_data(name)) :
 			    vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
 	vr_kek_put(kek);
 	if (!msg)
 		return -ENOMEM;	/* but it is done */
-	return reply_send(msg, head, info,
-			  nla_put_u32(msg, VAULTRING_A_TRANSFORMS, transforms));
+	return vr_reply_send(msg, head, info,
+			     nla_put_u32(msg, VAULTRING_A_TRANSFORMS,
+					 transforms));
 }
 
 static bool match_unpinned(const struct vr_kek *kek, const void *arg)

@@ -158,7 +158,7 @@ int vr_netlink_get_attrs(struct genl_info *info, struct vr_attrs *attrs)
 		return -EINVAL;
 	}
 	attrs->version = vr_netlink_get_u32(info, VAULTRING_A_VERSION, 1);
-	attrs->uses = vr_netlink_get_u32(info, VAULTRING_A_USES, VR_USES_ALL);
+	attrs->uses = vr_netlink_get_u32(info, VAULTRING_A_USES, VR_USES_BLOBS);
 	attrs->not_before = vr_netlink_get_u64(info, VAULTRING_A_NOT_BEFORE);
 	attrs->not_after = vr_netlink_get_u64(info, VAULTRING_A_NOT_AFTER);
 	attrs->lease = vr_netlink_get_u32(info, VAULTRING_A_LEASE, 0);
@@ -172,6 +172,72 @@ int vr_netlink_get_attrs(struct genl_info *info, struct vr_attrs *attrs)
 	return 0;
 }
 
+static void take_answer(struct nlattr **tb, struct vr_answer *answer)
+{
+	const struct nlattr *data = tb[VAULTRING_A_SHARE_ANSWER];
+	const struct nlattr *hash = tb[VAULTRING_A_SHARE_HASH];
+
+	*answer = (struct vr_answer){
+		.data = data ? nla_data(data) : NULL,
+		.len = data ? nla_len(data) : 0,
+		.hash = hash ? nla_get_u32(hash) : VAULTRING_HASH_SHA256,
+	};
+}
+
+/* A share's index, 0 if there is none, and its answer, data NULL if none. */
+int vr_netlink_get_answer(struct genl_info *info, const struct nlattr *share,
+			  u32 *index, struct vr_answer *answer)
+{
+	struct nlattr *tb[VAULTRING_A_SHARE_MAX + 1];
+	int err;
+
+	err = vr_netlink_get_nest(tb, VAULTRING_A_SHARE_MAX, share,
+				  vaultring_share_nl_policy, info);
+	if (err)
+		return err;
+	take_answer(tb, answer);
+	*index = tb[VAULTRING_A_SHARE_INDEX] ?
+		 nla_get_u32(tb[VAULTRING_A_SHARE_INDEX]) : 0;
+	return 0;
+}
+
+/* A symmetric vault key: named, with a secret and what the vault made of it. */
+static const struct nlattr *take_named(struct nlattr **tb,
+				       struct vr_share_request *req)
+{
+	const struct nlattr *wrapped = tb[VAULTRING_A_SHARE_CHALLENGE];
+
+	if (req->method != VAULTRING_METHOD_CLEAR || !req->answer || !wrapped ||
+	    tb[VAULTRING_A_SHARE_PUBLIC_KEY])
+		return NULL;
+	req->identity = nla_data(tb[VAULTRING_A_SHARE_IDENTITY]);
+	req->wrapped = nla_data(wrapped);
+	req->wrapped_len = nla_len(wrapped);
+	return tb[VAULTRING_A_SHARE_IDENTITY];
+}
+
+/* What the share is for; NULL if that is missing. */
+static const struct nlattr *take_key(struct nlattr **tb,
+				     struct vr_share_request *req)
+{
+	const struct nlattr *key = tb[VAULTRING_A_SHARE_PUBLIC_KEY];
+	struct vr_answer answer;
+
+	take_answer(tb, &answer);
+	req->answer = answer.data;
+	req->answer_len = answer.len;
+	req->hash = answer.hash;
+	if (tb[VAULTRING_A_SHARE_IDENTITY])
+		return take_named(tb, req);
+	if (req->method == VAULTRING_METHOD_SEALED)
+		return tb[VAULTRING_A_SHARE_ANSWER];
+	if (key) {
+		req->public_key = nla_data(key);
+		req->public_key_len = nla_len(key);
+	}
+	return key;
+}
+
 static int get_share(struct genl_info *info, const struct nlattr *attr,
 		     struct vr_share_request *req)
 {
@@ -183,18 +249,21 @@ static int get_share(struct genl_info *info, const struct nlattr *attr,
 				  vaultring_share_nl_policy, info);
 	if (err)
 		return err;
-	key = tb[VAULTRING_A_SHARE_PUBLIC_KEY];
 	if (!tb[VAULTRING_A_SHARE_METHOD] || !tb[VAULTRING_A_SHARE_VAULT] ||
-	    !key || nla_len(tb[VAULTRING_A_SHARE_VAULT]) < 2 ||
-	    nla_len(key) > VAULTRING_MAX_PUBLIC_KEY) {
+	    nla_len(tb[VAULTRING_A_SHARE_VAULT]) < 2) {
 		NL_SET_ERR_MSG_ATTR(info->extack, attr,
-				    "a share needs method, vault and public-key");
+				    "a share needs method and vault");
 		return -EINVAL;
 	}
+	memset(req, 0, sizeof(*req));
 	req->method = nla_get_u32(tb[VAULTRING_A_SHARE_METHOD]);
 	req->vault = nla_data(tb[VAULTRING_A_SHARE_VAULT]);
-	req->public_key = nla_data(key);
-	req->public_key_len = nla_len(key);
+	key = take_key(tb, req);
+	if (!key || nla_len(key) > VAULTRING_MAX_PUBLIC_KEY) {
+		NL_SET_ERR_MSG_ATTR(info->extack, attr,
+				    "a share needs a public-key; if it is sealed, an answer; or identity, challenge and answer");
+		return -EINVAL;
+	}
 	return 0;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The module's own netlink messages: requests to the daemon, and events
+ * Sending netlink messages: replies and, of the module's own accord, requests to
+ * the daemon and events
  *
- * GFP_NOIO, as a task that asks may do so for a suspended disk.
+ * These are GFP_NOIO, as a task that asks may do so for a suspended disk.
  */
 
 #include <linux/cred.h>
@@ -16,6 +17,34 @@
 /* KEKs end, with an event, until the module is gone: later than the family. */
 static DEFINE_MUTEX(vr_events_lock);
 static bool vr_events_on;		/* vr_events_lock */
+
+/* To be filled in and sent by vr_reply_send(). */
+struct sk_buff *vr_reply_new(struct genl_info *info, u8 cmd, size_t size,
+			     void **head)
+{
+	struct sk_buff *msg = genlmsg_new(size, GFP_KERNEL);
+
+	if (!msg)
+		return NULL;
+	*head = genlmsg_put_reply(msg, info, &vr_genl_family, 0, cmd);
+	if (!*head) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+/* @err: of filling @msg in.  Takes over @msg. */
+int vr_reply_send(struct sk_buff *msg, void *head, struct genl_info *info,
+		  int err)
+{
+	if (err) {
+		nlmsg_free(msg);
+		return err;
+	}
+	genlmsg_end(msg, head);
+	return genlmsg_reply(msg, info);
+}
 
 /* Never blocks: -EAGAIN if the daemon does not read. */
 int vr_netlink_send_request(u32 portid, const struct vr_upcall_info *info)

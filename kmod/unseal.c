@@ -7,6 +7,9 @@
  * time, and makes the KEK of as many as the threshold says.  An unseal ends once
  * that is done, once it cannot be done any more, or at its deadline; then all
  * its blinding is wiped, asked for or not, so that each serves once.
+ *
+ * A reseal is an unseal that ends with another envelope of the same KEK instead
+ * of the KEK.
  */
 
 #include <linux/bits.h>
@@ -35,6 +38,7 @@ struct vr_unseal {
 	unsigned long deadline;	/* jiffies */
 	u64 start;		/* ns, for the tracepoint */
 	struct vr_envelope *env;
+	struct vr_sealing *sealing;	/* of a reseal; used up by its end */
 	struct mutex lock;	/* see above */
 	bool over;
 	unsigned long waiting;	/* bit i: no answer for share i + 1 yet */
@@ -54,11 +58,17 @@ static unsigned int vr_unseals_held;
 static u64 vr_unseal_last_id;
 static DECLARE_DELAYED_WORK(vr_unseal_reaper, vr_unseal_reap);
 
+static const char *op_of(bool reseal)
+{
+	return reseal ? "reseal" : "unseal";
+}
+
 static void unseal_put(struct vr_unseal *unseal)
 {
 	if (!refcount_dec_and_test(&unseal->refs))
 		return;
 	vr_envelope_free(unseal->env);
+	vr_sealing_free(unseal->sealing);
 	kfree_sensitive(unseal);
 }
 
@@ -137,7 +147,7 @@ static int start_exchanges(struct vr_unseal *unseal,
 {
 	const struct vr_envelope *env = unseal->env;
 	unsigned int i;
-	int err;
+	int len;
 
 	memset(reply, 0, sizeof(*reply));
 	reply->attrs = env->attrs;
@@ -151,27 +161,51 @@ static int start_exchanges(struct vr_unseal *unseal,
 			sizeof(reply->share[i].vault));
 		memcpy(reply->share[i].fingerprint, share->fingerprint,
 		       sizeof(reply->share[i].fingerprint));
-		err = vr_oblivious_start(&unseal->exchanges[i],
-					 env->share[i].data,
-					 reply->share[i].challenge);
-		if (err)
-			return err;
+		len = vr_share_start(&env->share[i], &unseal->exchanges[i],
+				     reply->share[i].challenge);
+		if (len < 0)
+			return len;
+		reply->share[i].challenge_len = len;
 		unseal->waiting |= BIT(i);
 	}
 	return 0;
 }
 
+/* The new envelope, as far as it can be made without the master secret. */
+static int begin_sealing(struct vr_unseal *unseal,
+			 const struct vr_reseal_request *reseal,
+			 struct netlink_ext_ack *extack)
+{
+	const struct vr_attrs *attrs = &unseal->env->attrs;
+	struct vr_sealing *sealing;
+
+	/* Who hands the envelope to root may have another in mind. */
+	if (strcmp(attrs->name, reseal->name) ||
+	    attrs->version != reseal->version) {
+		NL_SET_ERR_MSG(extack, "the envelope is of another KEK or version");
+		return -EKEYREJECTED;
+	}
+	sealing = vr_sealing_begin(attrs, reseal->threshold ?:
+				   unseal->env->threshold, reseal->share,
+				   reseal->count, extack);
+	if (IS_ERR(sealing))
+		return PTR_ERR(sealing);
+	unseal->sealing = sealing;
+	return 0;
+}
+
 /*
- * Begin an unseal, for a request of ours if @request is not 0, to end within
- * @deadline_ms (0: the default).
+ * Begin an unseal, for a request of ours if @request is not 0, or a reseal, to
+ * end within @deadline_ms (0: the default).
  *
  * -EINVAL: not our format; -EKEYREJECTED: forged or corrupt, or the name is
  * pinned to another id; -EACCES: the task that asked is not one that may;
  * -ENOENT: it waits no more; -ENOKEY: no pins are loaded; -EAGAIN: too many
- * under way.
+ * under way.  For the new shares of a reseal see also vr_sealing_begin().
  */
 int vr_unseal_start(const void *envelope, size_t len, u64 request,
-		    u32 deadline_ms, struct vr_unseal_reply *reply,
+		    const struct vr_reseal_request *reseal, u32 deadline_ms,
+		    struct vr_unseal_reply *reply,
 		    struct netlink_ext_ack *extack)
 {
 	struct vr_unseal *unseal = unseal_alloc(request);
@@ -184,7 +218,7 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 		err = PTR_ERR(unseal->env);
 		unseal->env = NULL;
 		if (err == -EKEYREJECTED)
-			vr_report_unseal(NULL, err);
+			vr_report_unseal(op_of(reseal), NULL, err);
 		goto err_free;
 	}
 	err = request ? vr_upcall_check(request, &unseal->env->attrs) : 0;
@@ -203,6 +237,11 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 				vr_envelope_head(unseal->env)->id, extack);
 	if (err)
 		goto err_refused;
+	err = reseal ? begin_sealing(unseal, reseal, extack) : 0;
+	if (err == -EKEYREJECTED || err == -EACCES)
+		goto err_refused;
+	if (err)
+		goto err_free;
 	err = start_exchanges(unseal, reply);
 	if (err == -EKEYREJECTED) {
 		NL_SET_ERR_MSG(extack, "a point of the envelope is not on the curve");
@@ -220,7 +259,7 @@ int vr_unseal_start(const void *envelope, size_t len, u64 request,
 	return 0;
 
 err_refused:
-	vr_report_unseal(&unseal->env->attrs, err);
+	vr_report_unseal(op_of(reseal), &unseal->env->attrs, err);
 err_free:
 	unseal_put(unseal);
 	return err;
@@ -271,17 +310,15 @@ static void share_lost(struct vr_unseal *unseal, int err)
  * 0: there is @master; 1: more parts are needed.
  */
 static int take_answer(struct vr_unseal *unseal, unsigned int i,
-		       const u8 *answer, unsigned int len, u8 *master,
+		       const struct vr_answer *answer, u8 *master,
 		       struct netlink_ext_ack *extack)
 {
 	u8 secret[VR_SECRET_SIZE];
 	int err;
 
-	err = vr_oblivious_finish(&unseal->exchanges[i], answer, len, secret);
-	if (err == -EKEYREJECTED)
-		NL_SET_ERR_MSG(extack, "the vault's answer is not the x coordinate of a point");
-	err = err ?: vr_envelope_part(unseal->env, i, secret,
-				      &unseal->parts[i]);
+	err = vr_share_finish(&unseal->env->share[i], &unseal->exchanges[i],
+			      answer, secret, extack) ?:
+	      vr_envelope_part(unseal->env, i, secret, &unseal->parts[i]);
 	memzero_explicit(secret, sizeof(secret));
 	if (err)
 		return err;
@@ -317,59 +354,98 @@ static int unseal_verdict(const struct vr_unseal *unseal)
 	return unseal->definite;
 }
 
-static struct vr_kek *unseal_finish(struct vr_unseal *unseal, const u8 *master,
-				    struct netlink_ext_ack *extack)
+/* Whom root trusted when it began, and does not now? */
+static int check_vaults(const struct vr_envelope *env,
+			struct netlink_ext_ack *extack)
+{
+	unsigned int i;
+
+	for (i = 0; i < env->count; i++) {
+		if (vr_pins_allow_vault(env->share[i].head->fingerprint))
+			continue;
+		NL_SET_ERR_MSG(extack, "vault key not pinned now; try: vaultring vault pin NAME");
+		return -EACCES;
+	}
+	return 0;
+}
+
+static int reseal_finish(struct vr_unseal *unseal, const u8 *master,
+			 struct vr_unseal_result *result,
+			 struct netlink_ext_ack *extack)
+{
+	struct vr_envelope *env;
+	int err = vr_envelope_check(unseal->env, master, extack);
+
+	if (err)
+		return err;
+	env = vr_sealing_finish(unseal->sealing, master, extack);
+	if (IS_ERR(env))
+		return PTR_ERR(env);
+	err = check_vaults(env, extack);
+	if (err) {
+		vr_envelope_free(env);
+		return err;
+	}
+	result->resealed = env;
+	return 0;
+}
+
+static int unseal_finish(struct vr_unseal *unseal, const u8 *master,
+			 struct vr_unseal_result *result,
+			 struct netlink_ext_ack *extack)
 {
 	struct vr_kek *kek;
 	int err;
 
+	if (unseal->sealing)
+		return reseal_finish(unseal, master, result, extack);
 	kek = vr_envelope_unseal(unseal->env, master, extack);
 	if (!IS_ERR(kek))
 		kek = vr_kek_register(kek, extack);
-	/* Pins that were set in the meantime have not seen it. */
 	if (IS_ERR(kek))
-		return kek;
+		return PTR_ERR(kek);
+	/* Pins that were set in the meantime have not seen it. */
 	err = vr_pins_check_kek(kek->attrs.name, kek->id, extack);
 	if (err) {
 		vr_kek_end(kek, VAULTRING_KEK_STATE_REVOKED);
 		vr_kek_put(kek);
-		return ERR_PTR(err);
+		return err;
 	}
-	return kek;
+	result->kek = kek;
+	return 0;
 }
 
 /* It is over, and nobody else looks at it any more: tell who waits for it. */
-static void unseal_end(struct vr_unseal *unseal, struct vr_kek *kek)
+static void unseal_end(struct vr_unseal *unseal, struct vr_kek *kek, int err)
 {
 	mutex_lock(&vr_unseals_lock);
 	unseal_take_off(unseal);
 	mutex_unlock(&vr_unseals_lock);
-	if (!IS_ERR(kek))
+	if (kek)
 		vr_upcall_unsealed(kek);
-	vr_report_unseal(&unseal->env->attrs, PTR_ERR_OR_ZERO(kek));
-	trace_vr_unseal(&unseal->env->attrs, PTR_ERR_OR_ZERO(kek),
+	vr_report_unseal(op_of(unseal->sealing), &unseal->env->attrs, err);
+	trace_vr_unseal(&unseal->env->attrs, err,
 			ktime_get_ns() - unseal->start);
 	/* One that got another KEK than it asked for has no use for it. */
 	if (unseal->request)
-		vr_upcall_fail(unseal->request,
-			       IS_ERR(kek) ? PTR_ERR(kek) : -ENOKEY);
+		vr_upcall_fail(unseal->request, err ?: -ENOKEY);
 }
 
 /*
  * Take a vault's answer, or a positive @error if it gave none.
  *
- * 0: it was taken.  @result has the KEK, or says that the unseal goes on with
- * the other shares, or, if it ended with this @error, what came of it.
+ * 0: it was taken.  @result has the KEK, or the envelope of a reseal, or says
+ * that the unseal goes on with the other shares, or, if it ended with this
+ * @error, what came of it.
  * Otherwise: -ENOENT if no such challenge waits, or what the unseal ended with,
  * -EKEYREJECTED if an answer or the envelope is wrong; see unseal_verdict().
  */
-int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
+int vr_unseal_answer(u64 id, u32 index, const struct vr_answer *answer,
 		     int error, struct vr_unseal_result *result,
 		     struct netlink_ext_ack *extack)
 {
 	struct vr_unseal *unseal = unseal_get(id, index);
 	u8 master[VR_SECRET_SIZE] = {};
-	struct vr_kek *kek;
 	int err, verdict;
 
 	memset(result, 0, sizeof(*result));
@@ -379,7 +455,7 @@ int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
 	}
 	/* Not -ENOENT: that says that there was no such challenge. */
 	err = error ? (error == ENOENT ? -ENOKEY : -error) :
-	      take_answer(unseal, index - 1, answer, len, master, extack);
+	      take_answer(unseal, index - 1, answer, master, extack);
 	memzero_explicit(&unseal->exchanges[index - 1],
 			 sizeof(*unseal->exchanges));
 	unseal->waiting &= ~BIT(index - 1);
@@ -394,12 +470,9 @@ int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
 		result->error = min(err, 0);
 		verdict = 0;
 	} else {
-		kek = verdict ? ERR_PTR(verdict) :
-		      unseal_finish(unseal, master, extack);
-		unseal_end(unseal, kek);
-		verdict = PTR_ERR_OR_ZERO(kek);
-		if (!verdict)
-			result->kek = kek;
+		verdict = verdict ?: unseal_finish(unseal, master, result,
+						   extack);
+		unseal_end(unseal, result->kek, verdict);
 	}
 	memzero_explicit(master, sizeof(master));
 	unseal_put(unseal);

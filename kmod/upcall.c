@@ -341,7 +341,9 @@ static int vr_upcall_pm_event(struct notifier_block *nb, unsigned long event,
 		}
 		/* With its answer in the image, a blinding would be a KEK. */
 		vr_unseal_drop();
+		vr_transport_forget();
 	} else if (event == PM_POST_HIBERNATION) {
+		vr_transport_allow();
 		vr_keks_open();
 	}
 	mutex_lock(&vr_requests_lock);

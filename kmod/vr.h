@@ -9,10 +9,12 @@
  *	    vr_keks_lock (kek.c)
  *	    vr_events_lock (netlink_send.c)
  *	vr_unseal.lock (unseal.c)
+ *	  vr_served_lock (sealed.c)
  *	vr_unseals_lock (unseal.c)
  *	  vr_requests_lock (upcall.c)
  *	vr_kek_hand_lock (kek_type.c), inside the keyring's own
  *	vr_pins_lock (pins.c)
+ *	vr_transport_lock (transport.c), a spinlock
  *
  * None of them is held while a vault or the daemon is waited for.
  */
@@ -25,6 +27,7 @@
 #include <linux/hrtimer.h>
 #include <linux/key.h>
 #include <linux/list.h>
+#include <linux/mpi.h>
 #include <linux/mutex.h>
 #include <linux/percpu-refcount.h>
 #include <linux/refcount.h>
@@ -38,16 +41,19 @@
 #define VR_KEY_SIZE		AES_KEYSIZE_256
 #define VR_SECRET_SIZE		32
 #define VR_POINT_SIZE		64	/* x || y of a point on P-256 */
+#define VR_NONCE_SIZE		32
+#define VR_SHARE_DATA_MAX	VAULTRING_CLEAR_DATA_MAX
 #define VR_ALG_PRIORITY		300
 #define VR_UNSEAL_TIMEOUT_MS	25000
-#define VR_USES_ALL		(BIT(VAULTRING_USE_XTS) | \
+/* Those of blobs, which a KEK has unless it is told otherwise, and all. */
+#define VR_USES_BLOBS		(BIT(VAULTRING_USE_XTS) | \
 				 BIT(VAULTRING_USE_CBC) | \
 				 BIT(VAULTRING_USE_CTR) | \
 				 BIT(VAULTRING_USE_GCM) | \
 				 BIT(VAULTRING_USE_FSCRYPT) | \
 				 BIT(VAULTRING_USE_HMAC))
+#define VR_USES_ALL		(VR_USES_BLOBS | BIT(VAULTRING_USE_TRANSPORT))
 
-struct crypto_aead;
 struct crypto_alg;
 struct netlink_ext_ack;
 
@@ -183,12 +189,29 @@ struct vr_part {
 	u8 bytes[VR_SECRET_SIZE];
 };
 
-/* What a new share is made for. */
+/* What a new share is made for.  All of it is in the message that asks for it. */
 struct vr_share_request {
 	u32 method;		/* enum vaultring_method */
 	const char *vault;
-	const u8 *public_key;	/* DER SubjectPublicKeyInfo */
+	const u8 *public_key;	/* DER SubjectPublicKeyInfo; not of sealed */
 	unsigned int public_key_len;
+	const u8 *answer;	/* of sealed; else a secret, see identity */
+	unsigned int answer_len;
+	u32 hash;		/* enum vaultring_hash, of a sealed answer */
+	/*
+	 * Of a symmetric vault key, else NULL: its name in place of a public
+	 * key.  The secret has been made and wrapped by others.
+	 */
+	const char *identity;
+	const u8 *wrapped;
+	unsigned int wrapped_len;
+};
+
+/* What a vault answered. */
+struct vr_answer {
+	const u8 *data;
+	unsigned int len;
+	u32 hash;		/* enum vaultring_hash, if it is a sealed one */
 };
 
 /* One piece of a message to be hashed. */
@@ -250,7 +273,9 @@ int vr_keks_check_open(struct netlink_ext_ack *extack);
 /* kek_use.c */
 int vr_kek_enter(struct vr_kek *kek);
 void vr_kek_leave(struct vr_kek *kek);
-int vr_kek_key(struct vr_kek *kek, struct crypto_aead *aead);
+int vr_kek_crypt(struct vr_kek *kek, void *buf, unsigned int ad,
+		 unsigned int len, const u8 nonce[VAULTRING_NONCE_SIZE],
+		 bool seal);
 int vr_live_attach(struct vr_live *live, struct vr_kek *kek);
 void vr_live_detach(struct vr_live *live);
 
@@ -296,6 +321,9 @@ int vr_envelope_master(const struct vr_envelope *env,
 		       const struct vr_part *parts, unsigned long have,
 		       unsigned long fresh, u8 master[VR_SECRET_SIZE],
 		       struct netlink_ext_ack *extack);
+int vr_envelope_check(const struct vr_envelope *env,
+		      const u8 master[VR_SECRET_SIZE],
+		      struct netlink_ext_ack *extack);
 struct vr_kek *vr_envelope_unseal(const struct vr_envelope *env,
 				  const u8 master[VR_SECRET_SIZE],
 				  struct netlink_ext_ack *extack);
@@ -310,12 +338,29 @@ struct vr_envelope *vr_envelope_make(const struct vr_attrs *attrs,
 				     unsigned int count,
 				     struct netlink_ext_ack *extack);
 
+/* An envelope that lacks its master secret: parts, id and HMAC are missing. */
+struct vr_sealing {
+	struct vr_envelope *env;
+	u8 masks[VAULTRING_MAX_SHARES][VR_SECRET_SIZE];
+};
+
+struct vr_sealing *vr_sealing_begin(const struct vr_attrs *attrs,
+				    unsigned int threshold,
+				    const struct vr_share_request *reqs,
+				    unsigned int count,
+				    struct netlink_ext_ack *extack);
+struct vr_envelope *vr_sealing_finish(struct vr_sealing *sealing,
+				      const u8 master[VR_SECRET_SIZE],
+				      struct netlink_ext_ack *extack);
+void vr_sealing_free(struct vr_sealing *sealing);
+
 /*
  * oblivious.c: one blinded exchange.  @unblind is 1 / r, a secret that serves
  * once.
  */
 struct vr_exchange {
 	u8 unblind[VR_SECRET_SIZE];
+	u64 keys_gone;		/* vr_transport_count() when a sealed share was asked for */
 };
 
 int vr_oblivious_create(const u8 *public_key, unsigned int len,
@@ -324,6 +369,90 @@ int vr_oblivious_start(struct vr_exchange *ex, const u8 point[VR_POINT_SIZE],
 		       u8 challenge[VR_POINT_SIZE]);
 int vr_oblivious_finish(struct vr_exchange *ex, const u8 *answer,
 			unsigned int len, u8 secret[VR_SECRET_SIZE]);
+
+/* mpi.c */
+void vr_mpi_write(MPI value, u8 *out, size_t size);
+MPI vr_mpi_random(size_t size);
+
+/* rsa_oaep.c */
+int vr_oaep_encode(u32 hash, const u8 *message, unsigned int len, u8 *em,
+		   unsigned int size);
+int vr_oaep_decode(u32 hash, u8 *em, unsigned int size, u8 *message,
+		   unsigned int len, u32 *bad);
+
+/* rsa_public.c */
+int vr_rsa_encrypt(const u8 *spki, size_t spki_len, const u8 *message,
+		   unsigned int len, u8 *out);
+
+/* rsa_prime.c: in bytes, big-endian */
+#define VR_RSA_SIZE		384
+#define VR_RSA_PRIME_SIZE	(VR_RSA_SIZE / 2)
+#define VR_RSA_E		65537
+
+struct vr_primes;
+struct vr_primes *vr_primes_alloc(void);
+u32 vr_prime_mod(const u8 be[VR_RSA_PRIME_SIZE], u32 by);
+int vr_prime_draw(const struct vr_primes *primes, const bool *stop,
+		  u8 be[VR_RSA_PRIME_SIZE], unsigned int *tried);
+
+/* rsa.c: nothing in a key changes once it is made, so it needs no lock */
+struct vr_rsa;
+struct vr_rsa *vr_rsa_make(const bool *stop, unsigned int *tried);
+struct vr_rsa *vr_rsa_load(u8 p[VR_RSA_PRIME_SIZE], u8 q[VR_RSA_PRIME_SIZE],
+			   const u8 n[VR_RSA_SIZE]);
+struct vr_rsa *vr_rsa_get(struct vr_rsa *rsa);
+void vr_rsa_put(struct vr_rsa *rsa);
+void vr_rsa_primes(const struct vr_rsa *rsa, u8 p[VR_RSA_PRIME_SIZE],
+		   u8 q[VR_RSA_PRIME_SIZE]);
+void vr_rsa_modulus(const struct vr_rsa *rsa, u8 n[VR_RSA_SIZE]);
+int vr_rsa_private(const struct vr_rsa *rsa, const u8 in[VR_RSA_SIZE],
+		   u8 out[VR_RSA_SIZE]);
+
+/* transport.c */
+#define VR_TRANSPORT_SPKI_SIZE	422
+
+void vr_transport_want(void);
+struct vr_rsa *vr_transport_get(void);
+int vr_transport_replace(struct vr_rsa *rsa);
+bool vr_transport_is_kept(const struct vr_rsa *rsa);
+bool vr_transport_retire(void);
+u64 vr_transport_count(void);
+void vr_transport_forget(void);
+void vr_transport_allow(void);
+int vr_transport_spki(u8 spki[VR_TRANSPORT_SPKI_SIZE]);
+int vr_transport_open(u32 hash, const u8 *answer, unsigned int len,
+		      u8 key[VR_SECRET_SIZE], u32 *bad);
+int vr_transport_init(void);
+void vr_transport_exit(void);
+
+/* transport_keep.c */
+struct vaultring_transport *vr_transport_save(const u8 *kek_id,
+					      struct netlink_ext_ack *extack);
+int vr_transport_load(const void *data, size_t len,
+		      struct netlink_ext_ack *extack);
+
+/* sealed.c */
+int vr_sealed_fingerprint(u32 hash, const u8 *answer, unsigned int len,
+			  u8 fingerprint[VAULTRING_FINGERPRINT_SIZE]);
+int vr_sealed_finish(u32 hash, const u8 *answer, unsigned int len,
+		     const u8 fingerprint[VAULTRING_FINGERPRINT_SIZE],
+		     u8 secret[VR_SECRET_SIZE]);
+void vr_sealed_exit(void);
+
+/* share.c */
+int vr_share_fingerprint(const struct vr_share_request *req,
+			 u8 fingerprint[VAULTRING_FINGERPRINT_SIZE],
+			 struct netlink_ext_ack *extack);
+int vr_share_make(const struct vr_share_request *req,
+		  const u8 fingerprint[VAULTRING_FINGERPRINT_SIZE], u8 *data,
+		  u8 secret[VR_SECRET_SIZE], struct netlink_ext_ack *extack);
+int vr_share_check(const struct vr_share *share,
+		   struct netlink_ext_ack *extack);
+int vr_share_start(const struct vr_share *share, struct vr_exchange *ex,
+		   u8 *challenge);
+int vr_share_finish(const struct vr_share *share, struct vr_exchange *ex,
+		    const struct vr_answer *answer, u8 secret[VR_SECRET_SIZE],
+		    struct netlink_ext_ack *extack);
 
 /* unseal.c */
 struct vr_unseal_reply {
@@ -335,21 +464,33 @@ struct vr_unseal_reply {
 		u32 index, method;
 		char vault[VAULTRING_MAX_VAULT + 1];
 		u8 fingerprint[VAULTRING_FINGERPRINT_SIZE];
-		u8 challenge[VR_POINT_SIZE];
+		u8 challenge[VR_SHARE_DATA_MAX];
+		unsigned int challenge_len;
 	} share[VAULTRING_MAX_SHARES];
 };
 
+/* New shares for a KEK that has some. */
+struct vr_reseal_request {
+	const char *name;	/* of the KEK that is meant */
+	u32 version;
+	unsigned int threshold;	/* 0: as it was */
+	unsigned int count;
+	struct vr_share_request share[VAULTRING_MAX_SHARES];
+};
+
 int vr_unseal_start(const void *envelope, size_t len, u64 request,
-		    u32 deadline_ms, struct vr_unseal_reply *reply,
+		    const struct vr_reseal_request *reseal, u32 deadline_ms,
+		    struct vr_unseal_reply *reply,
 		    struct netlink_ext_ack *extack);
 /* What came of a vault's answer that was taken; see vr_unseal_answer(). */
 struct vr_unseal_result {
 	struct vr_kek *kek;	/* with a reference, once it is there */
+	struct vr_envelope *resealed;	/* the caller's, of a reseal */
 	bool goes_on;		/* other answers are waited for */
 	int error;		/* of this answer, or of the unseal at its end */
 };
 
-int vr_unseal_answer(u64 id, u32 index, const u8 *answer, unsigned int len,
+int vr_unseal_answer(u64 id, u32 index, const struct vr_answer *answer,
 		     int error, struct vr_unseal_result *result,
 		     struct netlink_ext_ack *extack);
 unsigned int vr_unseal_count(void);
@@ -368,9 +509,10 @@ void vr_upcall_exit(void);
 
 /* audit.c */
 int vr_audit_init(void);
-void vr_report_unseal(const struct vr_attrs *attrs, int result);
+void vr_report_unseal(const char *op, const struct vr_attrs *attrs, int result);
 void vr_report_request(const char *name, const u8 *id, int result);
 void vr_report_end(const struct vr_kek *kek, enum vaultring_kek_state state);
+void vr_report_transport(const char *op, const struct vr_kek *kek, int result);
 void vr_report_keyed(const struct vaultring_blob *blob, const struct vr_kek *kek,
 		     int result);
 
@@ -455,9 +597,16 @@ u64 vr_netlink_get_u64(struct genl_info *info, int type);
 int vr_netlink_get_attrs(struct genl_info *info, struct vr_attrs *attrs);
 int vr_netlink_get_shares(struct genl_info *info,
 			  struct vr_share_request *reqs, unsigned int *count);
+int vr_netlink_get_answer(struct genl_info *info, const struct nlattr *share,
+			  u32 *index, struct vr_answer *answer);
 struct vr_pins *vr_netlink_get_pins(struct genl_info *info);
 
 /* netlink_send.c */
+struct sk_buff *vr_reply_new(struct genl_info *info, u8 cmd, size_t size,
+			     void **head);
+int vr_reply_send(struct sk_buff *msg, void *head, struct genl_info *info,
+		  int err);
+
 struct vr_upcall_info {
 	u64 request;
 	const char *name;	/* or NULL: by id */

@@ -16,7 +16,7 @@ const struct nla_policy vaultring_kek_pin_nl_policy[VAULTRING_A_KEK_PIN_ID + 1] 
 	[VAULTRING_A_KEK_PIN_ID] = NLA_POLICY_EXACT_LEN(VAULTRING_ID_SIZE),
 };
 
-const struct nla_policy vaultring_share_nl_policy[VAULTRING_A_SHARE_FINGERPRINT + 1] = {
+const struct nla_policy vaultring_share_nl_policy[VAULTRING_A_SHARE_IDENTITY + 1] = {
 	[VAULTRING_A_SHARE_INDEX] = { .type = NLA_U32, },
 	[VAULTRING_A_SHARE_METHOD] = NLA_POLICY_RANGE(NLA_U32, 1, 3),
 	[VAULTRING_A_SHARE_VAULT] = { .type = NLA_NUL_STRING, .len = VAULTRING_MAX_VAULT, },
@@ -24,10 +24,12 @@ const struct nla_policy vaultring_share_nl_policy[VAULTRING_A_SHARE_FINGERPRINT 
 	[VAULTRING_A_SHARE_CHALLENGE] = { .type = NLA_BINARY, },
 	[VAULTRING_A_SHARE_ANSWER] = { .type = NLA_BINARY, },
 	[VAULTRING_A_SHARE_FINGERPRINT] = NLA_POLICY_EXACT_LEN(VAULTRING_FINGERPRINT_SIZE),
+	[VAULTRING_A_SHARE_HASH] = NLA_POLICY_RANGE(NLA_U32, 1, 2),
+	[VAULTRING_A_SHARE_IDENTITY] = { .type = NLA_NUL_STRING, .len = VAULTRING_MAX_IDENTITY, },
 };
 
 /* Global operation policy for vaultring */
-const struct nla_policy vaultring_main_nl_policy[VAULTRING_A_VAULT_PIN + 1] = {
+const struct nla_policy vaultring_main_nl_policy[VAULTRING_A_KEPT_TRANSPORT + 1] = {
 	[VAULTRING_A_NAME] = { .type = NLA_NUL_STRING, .len = VAULTRING_MAX_NAME, },
 	[VAULTRING_A_VERSION] = { .type = NLA_U32, },
 	[VAULTRING_A_ID] = NLA_POLICY_EXACT_LEN(VAULTRING_ID_SIZE),
@@ -47,10 +49,11 @@ const struct nla_policy vaultring_main_nl_policy[VAULTRING_A_VAULT_PIN + 1] = {
 	[VAULTRING_A_ERROR] = { .type = NLA_U32, },
 	[VAULTRING_A_KEK_PIN] = NLA_POLICY_NESTED(vaultring_kek_pin_nl_policy),
 	[VAULTRING_A_VAULT_PIN] = NLA_POLICY_EXACT_LEN(VAULTRING_FINGERPRINT_SIZE),
+	[VAULTRING_A_KEPT_TRANSPORT] = { .type = NLA_BINARY, },
 };
 
 /* Ops table for vaultring */
-const struct genl_small_ops vaultring_nl_ops[9] = {
+const struct genl_small_ops vaultring_nl_ops[14] = {
 	{
 		.cmd	= VAULTRING_CMD_STATUS_GET,
 		.doit	= vaultring_nl_status_get_doit,
@@ -95,6 +98,31 @@ const struct genl_small_ops vaultring_nl_ops[9] = {
 	{
 		.cmd	= VAULTRING_CMD_PINS_SET,
 		.doit	= vaultring_nl_pins_set_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_TRANSPORT_GET,
+		.doit	= vaultring_nl_transport_get_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_SEALED_FINGERPRINT,
+		.doit	= vaultring_nl_sealed_fingerprint_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_RESEAL_START,
+		.doit	= vaultring_nl_reseal_start_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_TRANSPORT_SAVE,
+		.doit	= vaultring_nl_transport_save_doit,
+		.flags	= GENL_ADMIN_PERM,
+	},
+	{
+		.cmd	= VAULTRING_CMD_TRANSPORT_LOAD,
+		.doit	= vaultring_nl_transport_load_doit,
 		.flags	= GENL_ADMIN_PERM,
 	},
 };

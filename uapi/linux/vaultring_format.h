@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * The two formats that people store: the blob and the envelope.
+ * The formats that people store: the blob, the envelope and the kept transport
+ * key.
  *
- * Neither holds a secret.  All integers are little-endian, all reserved bytes
+ * None holds a secret.  All integers are little-endian, all reserved bytes
  * are zero and are refused if they are not.
  */
 #ifndef _UAPI_LINUX_VAULTRING_FORMAT_H
@@ -10,7 +11,7 @@
 
 #include <linux/types.h>
 
-/* What a blob's DEK may be used for. */
+/* What a blob's DEK may be used for or, last, what else a KEK may wrap. */
 enum vaultring_use {
 	VAULTRING_USE_XTS = 1,
 	VAULTRING_USE_CBC,
@@ -18,6 +19,7 @@ enum vaultring_use {
 	VAULTRING_USE_GCM,
 	VAULTRING_USE_FSCRYPT,
 	VAULTRING_USE_HMAC,
+	VAULTRING_USE_TRANSPORT,	/* never a blob's */
 };
 
 /*
@@ -66,13 +68,27 @@ struct vaultring_blob {
  *	masked = share_i XOR HKDF(secret_i, "vaultring share v1" || u8 index ||
  *				  salt), 32 bytes
  *
- * secret_i of the oblivious method is the x coordinate, 32 bytes big-endian,
- * of c * S on NIST P-256, S being the vault key's public half and the share's
- * data C = c * G as x || y, 64 bytes big-endian.
+ * secret_i is, by the share's method,
+ *
+ *	oblivious	the x coordinate, 32 bytes big-endian, of c * S on NIST
+ *			P-256, S being the vault key's public half and the
+ *			share's data C = c * G as x || y, 64 bytes big-endian
+ *	clear		32 random bytes; the data are their RSA-OAEP (RFC 8017)
+ *			for the vault key, with SHA-256, MGF1 with SHA-256 and
+ *			no label, as long as the modulus; or, of a symmetric
+ *			vault key, what that made of them, 40 bytes (RFC 3394
+ *			or alike)
+ *	sealed		the vault key itself, 32 bytes, without data
+ *
+ * There are fewer clear shares than @threshold: whoever sees the secrets of all
+ * of them, as the daemon does, knows nothing of M.
  */
 #define VAULTRING_ENVELOPE_MAGIC	"VRE1"
 #define VAULTRING_ENVELOPE_VERSION	1
 #define VAULTRING_OBLIVIOUS_DATA	64
+#define VAULTRING_CLEAR_DATA_MIN	256	/* RSA */
+#define VAULTRING_CLEAR_DATA_MAX	512
+#define VAULTRING_CLEAR_DATA_KEYWRAP	40	/* of a symmetric vault key */
 
 struct vaultring_envelope {		/* at byte */
 	__u8 magic[4];			/* 0 */
@@ -102,8 +118,29 @@ struct vaultring_share {
 	__le16 data_len;		/* 2, of the data that follow */
 	__u8 reserved[4];		/* 4 */
 	__u8 vault[64];			/* 8, padded with at least one zero */
-	__u8 fingerprint[32];		/* 72, SHA-256 of the vault key's DER SPKI */
+	__u8 fingerprint[32];		/* 72, see fingerprint in vaultring.h */
 	__u8 masked[32];		/* 104 */
 };					/* 136 bytes, then the data */
+
+/*
+ * The kept transport key: its two primes, 192 bytes each and big-endian, wrapped
+ * like a blob's DEK under a KEK with the use transport; bytes 0 to 419 are the
+ * AAD.  The primes' product is @modulus, and the public exponent 65537.
+ */
+#define VAULTRING_TRANSPORT_MAGIC	"VRT1"
+#define VAULTRING_TRANSPORT_VERSION	1
+#define VAULTRING_TRANSPORT_MODULUS	384
+
+struct vaultring_transport {		/* at byte */
+	__u8 magic[4];			/* 0 */
+	__u8 version;			/* 4 */
+	__u8 wrap;			/* 5, VAULTRING_WRAP_AES256_GCM */
+	__u8 reserved[2];		/* 6 */
+	__u8 kek_id[16];		/* 8 */
+	__u8 nonce[VAULTRING_NONCE_SIZE];		/* 24 */
+	__u8 modulus[VAULTRING_TRANSPORT_MODULUS];	/* 36, big-endian */
+	__u8 primes[VAULTRING_TRANSPORT_MODULUS];	/* 420 */
+	__u8 tag[VAULTRING_TAG_SIZE];			/* 804 */
+};					/* 820 bytes */
 
 #endif /* _UAPI_LINUX_VAULTRING_FORMAT_H */
