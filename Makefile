@@ -50,11 +50,13 @@ install-dkms:
 
 install-units:
 	install -D -m 0644 -t $(UNITS) $(U)/vaultringd.service \
-		$(U)/vaultring-guard.service
+		$(U)/vaultring-guard.service $(U)/vaultring-open@.service \
+		$(U)/vaultring-transport.service $(U)/vaultring-reseal.service \
+		$(U)/vaultring-reseal.timer
 	install -D -m 0644 $(U)/vaultring.sysusers $(LIB)/sysusers.d/vaultring.conf
 	install -D -m 0644 $(U)/vaultring.modules $(LIB)/modules-load.d/vaultring.conf
 	install -D -m 0644 -t $(EXAMPLES) $(U)/softhsm.conf \
-		$(U)/tpm2.conf $(U)/vaultring.conf
+		$(U)/opencryptoki.conf $(U)/tpm2.conf $(U)/vaultring.conf
 	[ -e $(CONF) ] || install -D -m 0644 $(U)/vaultring.conf $(CONF)
 
 install-man:

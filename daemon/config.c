@@ -3,19 +3,21 @@
  * vaultring.conf
  *
  *	[daemon]
- *	unseal-timeout = 20s
+ *	on-refusal = keep
+ *	renew = no
+ *	grace = 8h
  *
  *	[volumes]
  *	on-kek-loss = error
- *	freeze-timeout = 5s
  *
  *	[vault NAME]
  *	uri = pkcs11:token=...;object=...?module-path=...
- *	timeout = 5s
+ *	poll = 5m
+ *	requests-per-minute = 600
  *	environment = NAME=VALUE ...
  *
- * All else in a vault's section is for its worker.  A line that begins with
- * space goes on with the value of the line before.
+ * and what waits[] below has for each.  All else in a vault's section is for its
+ * worker.  A line that begins with space goes on with the value of the line before.
  */
 
 #define _GNU_SOURCE
@@ -29,12 +31,41 @@
 #include "config.h"
 #include "log.h"
 
-#define DEFAULT_TIMEOUT		(5 * 1000000ULL)
-#define DEFAULT_UNSEAL_TIMEOUT	(20 * 1000000ULL)
-#define MAX_TIMEOUT		(600 * 1000000ULL)
+#define SECOND			1000000ULL
+#define MAX_TIMEOUT		(600 * SECOND)
+#define DEFAULT_POLL		(300 * SECOND)
+#define MIN_POLL		(1 * SECOND)
+#define MAX_POLL		(86400 * SECOND)
+#define DEFAULT_LIMIT		600
+#define MAX_LIMIT		1000000
 /* inih cuts longer lines without a word. */
 #define LINE_MAX_LEN		(INI_MAX_LINE - 2)
 #define SECTION_MAX_LEN		48
+
+/* All that somebody waits for, and how long by default: never half a minute. */
+static const struct wait {
+	const char *section, *name;
+	size_t at;		/* in struct config; a vault's in struct vault_config */
+	unsigned int seconds;
+} waits[] = {
+	{ "daemon", "unseal-timeout",
+	  offsetof(struct config, unseal_timeout_usec), 20 },
+	{ "daemon", "kernel-timeout",
+	  offsetof(struct config, kernel_timeout_usec), 10 },
+	{ "daemon", "client-timeout",
+	  offsetof(struct config, client_timeout_usec), 20 },
+	{ "tools", "timeout", offsetof(struct config, tools_timeout_usec), 25 },
+	{ "volumes", "freeze-timeout",
+	  offsetof(struct config, freeze_timeout_usec), 5 },
+	{ "volumes", "resume-timeout",
+	  offsetof(struct config, resume_timeout_usec), 10 },
+	{ "vault", "timeout", offsetof(struct vault_config, timeout_usec), 5 },
+	{ "vault", "connect-timeout",
+	  offsetof(struct vault_config, connect_usec), 3 },
+	{ "vault", "end-timeout", offsetof(struct vault_config, end_usec), 2 },
+	{ "vault", "longest-pause",
+	  offsetof(struct vault_config, pause_usec), 10 },
+};
 
 struct loading {
 	struct config *config;
@@ -74,6 +105,32 @@ static char *read_line(char *out, int size, void *stream)
 	return out;
 }
 
+/* Of a struct config, or of a vault's. */
+static uint64_t *wait_of(void *config, const struct wait *w)
+{
+	return (uint64_t *)((char *)config + w->at);
+}
+
+static void set_waits(const char *section, void *config)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(waits); i++)
+		if (!strcmp(waits[i].section, section))
+			*wait_of(config, &waits[i]) = waits[i].seconds * SECOND;
+}
+
+static const struct wait *find_wait(const char *section, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(waits); i++)
+		if (!strcmp(waits[i].section, section) &&
+		    !strcmp(waits[i].name, name))
+			return &waits[i];
+	return NULL;
+}
+
 static struct vault_config *find_vault(struct config *config, const char *name)
 {
 	struct vault_config *v;
@@ -89,7 +146,9 @@ static struct vault_config *find_vault(struct config *config, const char *name)
 	v += config->n_vaults++;
 	memset(v, 0, sizeof(*v));
 	snprintf(v->name, sizeof(v->name), "%s", name);
-	v->timeout_usec = DEFAULT_TIMEOUT;
+	set_waits("vault", v);
+	v->poll_usec = DEFAULT_POLL;
+	v->limit = DEFAULT_LIMIT;
 	return v;
 }
 
@@ -98,6 +157,48 @@ static int parse_timeout(struct loading *l, const char *value, uint64_t *usec)
 	if (duration_parse(value, usec) || !*usec || *usec > MAX_TIMEOUT)
 		return bad(l, "not a duration of 10m at most, such as 5s", value);
 	return 1;
+}
+
+static int parse_poll(struct loading *l, const char *value, uint64_t *usec)
+{
+	if (duration_parse(value, usec) ||
+	    (*usec && (*usec < MIN_POLL || *usec > MAX_POLL)))
+		return bad(l, "poll is 0 or a duration from 1s to 24h, not",
+			   value);
+	return 1;
+}
+
+static int parse_grace(struct loading *l, const char *value, uint64_t *usec)
+{
+	if (duration_parse(value, usec) || !*usec)
+		return bad(l, "grace is a duration such as 8h, not", value);
+	return 1;
+}
+
+static int parse_limit(struct loading *l, const char *value, unsigned int *limit)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || n > MAX_LIMIT)
+		return bad(l, "requests-per-minute is a number up to 1000000, and 0 no limit, not",
+			   value);
+	*limit = n;
+	return 1;
+}
+
+/* One of two words. */
+static int parse_choice(struct loading *l, const char *name, const char *value,
+			const char *const words[2], bool *second)
+{
+	char text[64];
+
+	*second = !strcmp(value, words[1]);
+	if (*second || !strcmp(value, words[0]))
+		return 1;
+	snprintf(text, sizeof(text), "%s is %s or %s, not", name, words[0],
+		 words[1]);
+	return bad(l, text, value);
 }
 
 /* A second value under the same name continues the first. */
@@ -136,39 +237,59 @@ static int add_setting(struct loading *l, struct vault_config *v,
 /* For the tools: the daemon has no say in it. */
 static int parse_volumes(struct loading *l, const char *name, const char *value)
 {
-	if (!strcmp(name, "freeze-timeout"))
-		return parse_timeout(l, value, &l->config->freeze_timeout_usec);
 	if (strcmp(name, "on-kek-loss"))
 		return bad(l, "no such setting in [volumes]", name);
-	if (strcmp(value, "error") && strcmp(value, "freeze"))
-		return bad(l, "on-kek-loss is error or freeze, not", value);
-	l->config->freeze = !strcmp(value, "freeze");
-	return 1;
+	return parse_choice(l, name, value,
+			    (const char *const[]){ "error", "freeze" },
+			    &l->config->freeze);
+}
+
+static int parse_daemon(struct loading *l, const char *name, const char *value)
+{
+	if (!strcmp(name, "on-refusal"))
+		return parse_choice(l, name, value,
+				    (const char *const[]){ "keep", "revoke" },
+				    &l->config->revoke);
+	if (!strcmp(name, "renew"))
+		return parse_choice(l, name, value,
+				    (const char *const[]){ "no", "yes" },
+				    &l->config->renew);
+	if (!strcmp(name, "grace"))
+		return parse_grace(l, value, &l->config->grace_usec);
+	return bad(l, "no such setting in [daemon]", name);
 }
 
 static int on_setting(void *arg, const char *section, const char *name,
 		      const char *value)
 {
+	const struct wait *wait = find_wait(section, name);
 	struct loading *l = arg;
 	struct vault_config *v;
 
-	if (!strcmp(section, "daemon")) {
-		if (!strcmp(name, "unseal-timeout"))
-			return parse_timeout(l, value,
-					     &l->config->unseal_timeout_usec);
-		return bad(l, "no such setting in [daemon]", name);
-	}
+	if (!*name)
+		return bad(l, "there is no name before the =", value);
+	if (wait && strcmp(section, "vault"))
+		return parse_timeout(l, value, wait_of(l->config, wait));
+	if (!strcmp(section, "daemon"))
+		return parse_daemon(l, name, value);
 	if (!strcmp(section, "volumes"))
 		return parse_volumes(l, name, value);
+	if (!strcmp(section, "tools"))
+		return bad(l, "no such setting in [tools]", name);
 	if (strncmp(section, "vault ", 6) || !name_ok(section + 6))
-		return bad(l, "not [daemon], [volumes] or [vault NAME]", section);
+		return bad(l, "not [daemon], [tools], [volumes] or [vault NAME]", section);
 	if (strlen(section) > SECTION_MAX_LEN)
 		return bad(l, "the vault's name is too long", section);
 	v = find_vault(l->config, section + 6);
 	if (!v)
 		return bad(l, "out of memory", section);
-	if (!strcmp(name, "timeout"))
-		return parse_timeout(l, value, &v->timeout_usec);
+	wait = find_wait("vault", name);
+	if (wait)
+		return parse_timeout(l, value, wait_of(v, wait));
+	if (!strcmp(name, "poll"))
+		return parse_poll(l, value, &v->poll_usec);
+	if (!strcmp(name, "requests-per-minute"))
+		return parse_limit(l, value, &v->limit);
 	return add_setting(l, v, name, value);
 }
 
@@ -214,10 +335,10 @@ int config_load(const char *path, struct config *config)
 	size_t i;
 	int line;
 
-	*config = (struct config){
-		.unseal_timeout_usec = DEFAULT_UNSEAL_TIMEOUT,
-		.freeze_timeout_usec = FREEZE_TIMEOUT_DEFAULT * 1000ULL,
-	};
+	*config = (struct config){ 0 };
+	set_waits("daemon", config);
+	set_waits("tools", config);
+	set_waits("volumes", config);
 	l.file = fopen(path, "re");
 	if (!l.file) {
 		l.err = -errno;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "envelope_store.h"
+#include "share.h"
 
 static bool all_zero(const void *p, size_t len)
 {
@@ -72,6 +73,9 @@ static const char *parse_shares(const uint8_t *p, size_t len, struct envelope *e
 		if (!copy_padded(e->shares[i].vault, s.vault, sizeof(s.vault)) ||
 		    !vault_ref_ok(e->shares[i].vault))
 			return "one of its shares names no vault";
+		if (!method_name(s.method))
+			return "one of its shares has a method that this version does not know";
+		e->shares[i].method = s.method;
 		memcpy(e->shares[i].fingerprint, s.fingerprint,
 		       sizeof(s.fingerprint));
 	}

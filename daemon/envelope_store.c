@@ -237,6 +237,14 @@ int store_add(struct store *store, const char *name, uint32_t version,
 	return file_write_atomic(store->dir, file, data, len, 0600, FILE_NEW);
 }
 
+int store_replace(struct store *store, const struct envelope *e,
+		  const void *data, size_t len)
+{
+	store->read_at = (struct timespec){ 0 };
+	return file_write_atomic(store->dir, e->file, data, len, 0600,
+				 FILE_REPLACE);
+}
+
 const char *store_path(struct store *store)
 {
 	return store->path;

@@ -31,6 +31,7 @@ struct envelope {
 	unsigned int n_uids, n_gids, threshold, n_shares;
 	struct {
 		char vault[VAULTRING_MAX_VAULT + 1];
+		uint32_t method;	/* enum vaultring_method */
 		uint8_t fingerprint[FINGERPRINT_SIZE];
 	} shares[VAULTRING_MAX_SHARES];
 	/* Why the file is of no use; name and version are the file name's. */
@@ -56,6 +57,12 @@ int store_read(struct store *store, const struct envelope *e, uint8_t **data,
 /* -EEXIST if that name and version is there; leaves nothing if it fails. */
 int store_add(struct store *store, const char *name, uint32_t version,
 	      const void *data, size_t len);
+/*
+ * Puts another envelope of the same KEK in the place of e's, at once; if it
+ * fails either of them is there, whole.
+ */
+int store_replace(struct store *store, const struct envelope *e,
+		  const void *data, size_t len);
 const char *store_path(struct store *store);
 
 /* NULL, or what is wrong with it; fills all but file. */

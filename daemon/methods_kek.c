@@ -199,25 +199,33 @@ static void say_whom_we_ask(struct call *call, const struct envelope *e)
 		      list);
 }
 
-void kek_unseal(struct daemon *d, struct call *call, const json_t *params)
+const struct envelope *kek_param(struct daemon *d, struct call *call,
+				 const json_t *params)
 {
 	const char *name = kek_name(d, call, params);
 	json_int_t version = take_version(params);
 	const struct envelope *e;
 
 	if (!name)
-		return;
+		return NULL;
 	if (version < 0) {
 		call_error(call, -EINVAL, "kek %s: version must be a number from 1",
 			   name);
-		return;
+		return NULL;
 	}
 	e = store_find(d->store, name, version);
-	if (!e) {
+	if (!e)
 		call_error(call, -ENOKEY, "kek %s: no such envelope in %s; try: vaultring kek list",
 			   name, store_path(d->store));
+	return e;
+}
+
+void kek_unseal(struct daemon *d, struct call *call, const json_t *params)
+{
+	const struct envelope *e = kek_param(d, call, params);
+
+	if (!e)
 		return;
-	}
 	if (!e->damage)
 		say_whom_we_ask(call, e);
 	unseal_begin(d, e, on_unsealed, call);

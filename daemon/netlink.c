@@ -23,11 +23,11 @@
 
 #define MAX_QUEUED 1024
 #define RECEIVE_BUFFER (2 * 1024 * 1024)
-#define REPLY_TIMEOUT_MS 10000
 
 struct netlink {
 	struct nl_sock *sock;
 	int family;
+	uint64_t timeout_usec;	/* of a call */
 	kek_request_fn on_request;
 	void *arg;
 
@@ -62,6 +62,7 @@ static const struct nla_policy main_policy[VAULTRING_A_MAX + 1] = {
 	[VAULTRING_A_STATE] = { .type = NLA_U32 },
 	[VAULTRING_A_ERROR] = { .type = NLA_U32 },
 	[VAULTRING_A_LEASE_LEFT] = { .type = NLA_U64 },
+	[VAULTRING_A_TRANSFORMS] = { .type = NLA_U32 },
 };
 
 /* --- receiving --- */
@@ -213,7 +214,7 @@ static int receive(struct netlink *nl)
 
 static int wait_reply(struct netlink *nl)
 {
-	uint64_t end = now_usec() + REPLY_TIMEOUT_MS * 1000ULL;
+	uint64_t end = now_usec() + nl->timeout_usec;
 	struct pollfd p = { .fd = nl_socket_get_fd(nl->sock), .events = POLLIN };
 
 	while (!nl->done) {
@@ -387,13 +388,14 @@ static int set_up(struct netlink *nl)
 	return 0;
 }
 
-int netlink_open(struct netlink **out)
+int netlink_open(uint64_t timeout_usec, struct netlink **out)
 {
 	struct netlink *nl = calloc(1, sizeof(*nl));
 	int err = -ENOMEM;
 
 	if (!nl)
 		return err;
+	nl->timeout_usec = timeout_usec;
 	nl->sock = nl_socket_alloc();
 	if (nl->sock)
 		err = set_up(nl);

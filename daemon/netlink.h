@@ -17,6 +17,8 @@
 #include <linux/vaultring.h>
 #include <linux/vaultring_format.h>
 
+#include "share.h"
+
 struct netlink;
 
 struct kek_request {
@@ -37,7 +39,7 @@ struct challenge {
 	uint32_t index;
 	uint32_t method;
 	char vault[VAULTRING_MAX_VAULT + 1];
-	uint8_t point[VAULTRING_OBLIVIOUS_DATA];
+	uint8_t data[CHALLENGE_MAX];
 	size_t len;
 	uint8_t fingerprint[VAULTRING_FINGERPRINT_SIZE];
 };
@@ -51,6 +53,8 @@ struct unseal_start {
 
 struct unseal_result {
 	bool active;		/* the KEK is there; otherwise: */
+	uint8_t *resealed;	/* another envelope of it, to be freed */
+	size_t resealed_len;
 	bool goes_on;		/* other answers are needed */
 	int err;		/* an answer is wrong, or all is over: why */
 	bool has_lease;
@@ -59,8 +63,11 @@ struct unseal_result {
 
 typedef void (*kek_request_fn)(void *arg, const struct kek_request *request);
 
-/* Logs what is wrong, such as a module that is not loaded. */
-int netlink_open(struct netlink **nl);
+/*
+ * Logs what is wrong, such as a module that is not loaded.  timeout_usec is how
+ * long a call may take.
+ */
+int netlink_open(uint64_t timeout_usec, struct netlink **nl);
 void netlink_close(struct netlink *nl);
 int netlink_fd(struct netlink *nl);
 /* Become the daemon; requests are handed to fn from netlink_dispatch(). */
@@ -80,8 +87,24 @@ int netlink_unseal_start(struct netlink *nl, const void *envelope, size_t len,
 			 struct unseal_start *start);
 /* answer NULL: error says why there is none */
 int netlink_unseal_answer(struct netlink *nl, uint64_t unseal, uint32_t index,
-			  const void *answer, size_t len, int error,
+			  const struct share_answer *answer, int error,
 			  struct unseal_result *result);
+/* A SubjectPublicKeyInfo; -EAGAIN: the kernel is making the key. */
+int netlink_transport_get(struct netlink *nl,
+			  uint8_t spki[VAULTRING_MAX_PUBLIC_KEY], size_t *len);
+struct kek_state {
+	bool active;
+	bool has_lease;
+	uint64_t lease_left;	/* seconds */
+	uint32_t transforms;	/* that are keyed under it */
+};
+
+/* -ENOKEY: the kernel does not hold it */
+int netlink_kek_get(struct netlink *nl, const uint8_t id[VAULTRING_ID_SIZE],
+		    struct kek_state *state);
+/* When it returns each transform under the KEK is dead. */
+int netlink_kek_revoke(struct netlink *nl, const uint8_t id[VAULTRING_ID_SIZE],
+		       uint32_t *transforms);
 int netlink_request_fail(struct netlink *nl, uint64_t request, int error);
 
 #endif /* VAULTRING_NETLINK_H */

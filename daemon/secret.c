@@ -5,9 +5,13 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <jansson.h>
 
 #include "secret.h"
 
@@ -38,4 +42,21 @@ void secret_free(struct secret *secret)
 	explicit_bzero(secret->data, secret->size);
 	munmap(secret->data, secret->size);
 	*secret = (struct secret){ 0 };
+}
+
+static void wipe_and_free(void *p)
+{
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
+void secret_wipe_json(void)
+{
+	json_set_alloc_funcs(malloc, wipe_and_free);
+}
+
+void secret_free_text(char *text)
+{
+	wipe_and_free(text);
 }

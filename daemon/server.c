@@ -18,13 +18,13 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "secret.h"
 #include "server.h"
 
 #define MAX_MESSAGE	(64 * 1024)
 #define MAX_OUTPUT	(8 * 1024 * 1024)
-#define MAX_CLIENTS	64
+#define MAX_CLIENTS	512	/* fewer than the file descriptors */
 #define MAX_STRANGERS	16	/* of them not root: they only get refusals */
-#define IDLE_USEC	(30 * 1000000ULL)
 
 struct client {
 	struct client *next;
@@ -50,6 +50,16 @@ struct server {
 	unsigned int n_clients, n_strangers;
 };
 
+/* What was said may have been a clear share. */
+static void client_drop_out(struct client *c)
+{
+	if (c->out)
+		explicit_bzero(c->out, c->out_size);
+	free(c->out);
+	c->out = NULL;
+	c->out_size = 0;
+}
+
 static void client_free(struct client *c)
 {
 	struct client **p = &c->server->clients;
@@ -65,7 +75,7 @@ static void client_free(struct client *c)
 	sd_event_source_disable_unref(c->timer);
 	close(c->fd);
 	free(c->in);
-	free(c->out);
+	client_drop_out(c);
 	free(c);
 }
 
@@ -81,7 +91,8 @@ static void client_arm(struct client *c)
 		sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
 		return;
 	}
-	sd_event_source_set_time_relative(c->timer, IDLE_USEC);
+	sd_event_source_set_time_relative(c->timer,
+				  c->server->d->config.client_timeout_usec);
 	sd_event_source_set_enabled(c->timer, SD_EVENT_ONESHOT);
 }
 
@@ -93,9 +104,12 @@ static bool client_put(struct client *c, const char *text, size_t len)
 	if (size > MAX_OUTPUT)
 		return false;
 	if (size > c->out_size) {
-		out = realloc(c->out, size);
+		out = malloc(size);
 		if (!out)
 			return false;
+		if (c->out_len)
+			memcpy(out, c->out, c->out_len);
+		client_drop_out(c);
 		c->out = out;
 		c->out_size = size;
 	}
@@ -112,17 +126,15 @@ static void client_send(struct client *c, json_t *message)
 	json_decref(message);
 	if (!text || !client_put(c, text, strlen(text) + 1))
 		c->closing = true;
-	free(text);
+	secret_free_text(text);
 	client_arm(c);
 }
 
 static json_t *error_message(int err, const char *text)
 {
-	json_t *string = json_string(text);
-
-	return json_pack("{s:s, s:{s:s, s:o}}", "error", "vaultring.Error",
+	return json_pack("{s:s, s:{s:s, s:s}}", "error", "vaultring.Error",
 			 "parameters", "errno", errno_name(err), "message",
-			 string ?: json_string("(text is not UTF-8)"));
+			 text);
 }
 
 void call_reply(struct call *call, json_t *params)
@@ -151,6 +163,7 @@ void call_error(struct call *call, int err, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	text_tidy(text);
 	if (c) {
 		c->call = NULL;
 		client_send(c, error_message(err, text));
@@ -225,11 +238,8 @@ static int client_write(struct client *c)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	c->out_len -= n;
 	memmove(c->out, c->out + n, c->out_len);
-	if (!c->out_len) {
-		free(c->out);
-		c->out = NULL;
-		c->out_size = 0;
-	}
+	if (!c->out_len)
+		client_drop_out(c);
 	return 0;
 }
 
@@ -298,7 +308,8 @@ static int client_new(struct server *s, int fd, bool root)
 	err = sd_event_add_io(s->d->event, &c->io, fd, EPOLLIN, on_client, c);
 	if (err >= 0)
 		err = sd_event_add_time_relative(s->d->event, &c->timer,
-						 CLOCK_MONOTONIC, IDLE_USEC,
+						 CLOCK_MONOTONIC,
+						 s->d->config.client_timeout_usec,
 						 1000000, on_idle, c);
 	/* It closes the descriptor, so for the caller that is no error. */
 	if (err < 0)
@@ -349,7 +360,7 @@ int server_open(struct daemon *d, const char *path, struct server **out)
 	unlink(path);
 	/* Everybody may connect; who it is decides. */
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof(a)) ||
-	    chmod(path, 0666) || listen(s->fd, 64)) {
+	    chmod(path, 0666) || listen(s->fd, MAX_CLIENTS)) {
 		err = -errno;
 		goto err;
 	}

@@ -5,8 +5,9 @@
  * An unseal goes: unseal-start with the kernel, one exchange per share with its
  * vault, unseal-answer with the kernel for each until there are enough.  Whoever
  * wants the same KEK meanwhile joins: the kernel wakes every task that waits for
- * a KEK once it is there.  There is one end for every unseal, unseal_finish(),
- * which tells all of them.
+ * a KEK once it is there.  Nobody joins a reseal or the trial of its envelope,
+ * nor do these join: what came of one envelope says nothing about another.
+ * There is one end for every unseal, unseal_finish(), which tells all of them.
  */
 
 #define _GNU_SOURCE
@@ -17,7 +18,10 @@
 #include <string.h>
 
 #include "log.h"
+#include "sync.h"
 #include "unseal.h"
+
+#define TELL 1000000		/* microseconds */
 
 /* --- the end --- */
 
@@ -46,7 +50,14 @@ static void unlink_unseal(struct unseal *u)
 void unseal_finish(struct unseal *u, int err, const char *message,
 		   const struct unseal_result *result)
 {
-	struct unseal_outcome o = { .err = err, .envelope = &u->envelope };
+	static const char *const done[] = {
+		[UNSEAL_SHARED] = "unsealed",
+		[UNSEAL_RESEAL] = "has another envelope, which is tried now",
+		[UNSEAL_TRIAL] = "opens with it",
+	};
+	struct unseal_outcome o = {
+		.err = err, .envelope = &u->envelope, .shared = u->shared,
+	};
 	struct unseal_waiter *w;
 	char text[3200];
 
@@ -60,13 +71,16 @@ void unseal_finish(struct unseal *u, int err, const char *message,
 	if (err)
 		log_warning("%s", text);
 	else
-		log_info("kek %s: version %" PRIu32 " unsealed",
-			 u->envelope.name, u->envelope.version);
+		log_info("kek %s: version %" PRIu32 " %s",
+			 u->envelope.name, u->envelope.version, done[u->kind]);
 	while ((w = u->waiters)) {
 		u->waiters = w->next;
 		answer_waiter(u->d, w, &o);
 	}
+	/* There may be a lease to watch, or a KEK that is refused all the same. */
+	sync_look(u->d);
 	explicit_bzero(&u->start, sizeof(u->start));
+	free(o.result.resealed);
 	free(u);
 }
 
@@ -113,10 +127,38 @@ static const char *read_envelope(struct daemon *d, struct unseal *u,
 	return damage;
 }
 
-static int start_with_kernel(struct unseal *u, uint64_t request,
-			     uint32_t left_ms, char *text, size_t size)
+static int set_deadline(struct unseal *u, uint64_t usec, char *text,
+			size_t size)
+{
+	int err = sd_event_add_time_relative(u->d->event, &u->timer,
+					     CLOCK_MONOTONIC, usec, 10000,
+					     on_deadline, u);
+
+	snprintf(text, size, "cannot set a timer");
+	return err < 0 ? err : 0;
+}
+
+static int start_with_kernel(struct unseal *u, const void *data, size_t len,
+			     uint64_t request, uint32_t left_ms, char *text,
+			     size_t size)
 {
 	uint64_t timeout = u->d->config.unseal_timeout_usec;
+	int err;
+
+	if (left_ms && left_ms * 1000ULL < timeout)
+		timeout = left_ms * 1000ULL;
+	err = netlink_unseal_start(u->d->nl, data, len, request,
+				   timeout / 1000, &u->start);
+	if (!err)
+		return set_deadline(u, timeout, text, size);
+	snprintf(text, size, "the kernel refused its envelope: %s",
+		 netlink_error(u->d->nl));
+	return err;
+}
+
+static int start_from_file(struct unseal *u, uint64_t request, uint32_t left_ms,
+			   char *text, size_t size)
+{
 	const char *damage;
 	uint8_t *data;
 	size_t len;
@@ -128,21 +170,9 @@ static int start_with_kernel(struct unseal *u, uint64_t request,
 			 store_path(u->d->store), u->envelope.file, damage);
 		return err;
 	}
-	if (left_ms && left_ms * 1000ULL < timeout)
-		timeout = left_ms * 1000ULL;
-	err = netlink_unseal_start(u->d->nl, data, len, request,
-				   timeout / 1000, &u->start);
+	err = start_with_kernel(u, data, len, request, left_ms, text, size);
 	free(data);
-	if (err) {
-		snprintf(text, size, "the kernel refused its envelope: %s",
-			 netlink_error(u->d->nl));
-		return err;
-	}
-	err = sd_event_add_time_relative(u->d->event, &u->timer,
-					 CLOCK_MONOTONIC, timeout, 10000,
-					 on_deadline, u);
-	snprintf(text, size, "cannot set a timer");
-	return err < 0 ? err : 0;
+	return err;
 }
 
 /* Ends what has only just begun, for one waiter that needs no answer. */
@@ -153,24 +183,37 @@ static void drop(struct unseal *u)
 	free(u);
 }
 
-static struct unseal *find_unseal(struct daemon *d, const struct envelope *e)
+static struct unseal *find_unseal(const struct daemon *d,
+				  const struct envelope *e,
+				  enum unseal_kind kind)
 {
 	struct unseal *u;
 
 	for (u = d->unseals; u; u = u->next)
-		if (!memcmp(u->envelope.id, e->id, sizeof(e->id)) &&
+		if (u->kind == kind &&
+		    !memcmp(u->envelope.id, e->id, sizeof(e->id)) &&
 		    !strcmp(u->envelope.name, e->name))
 			return u;
 	return NULL;
 }
 
+bool unseal_resealing(const struct daemon *d, const struct envelope *e)
+{
+	return find_unseal(d, e, UNSEAL_RESEAL) ||
+	       find_unseal(d, e, UNSEAL_TRIAL);
+}
+
 static void begin(struct daemon *d, const struct envelope *e, struct unseal_waiter *w,
 		  uint32_t left_ms)
 {
-	struct unseal *u = find_unseal(d, e);
+	struct unseal *u = find_unseal(d, e, UNSEAL_TRIAL);
 	char text[700];
 	int err;
 
+	/* If it comes first, the KEK is theirs as well. */
+	if (u)
+		u->shared = true;
+	u = find_unseal(d, e, UNSEAL_SHARED);
 	if (u) {
 		w->next = u->waiters;
 		u->waiters = w;
@@ -188,7 +231,7 @@ static void begin(struct daemon *d, const struct envelope *e, struct unseal_wait
 	u->waiters = w;
 	u->next = d->unseals;
 	d->unseals = u;
-	err = start_with_kernel(u, w->request, left_ms, text, sizeof(text));
+	err = start_from_file(u, w->request, left_ms, text, sizeof(text));
 	/* Nobody waits any more: the KEK came, or the task went. */
 	if (err == -ENOENT && w->request)
 		drop(u);
@@ -211,6 +254,70 @@ void unseal_begin(struct daemon *d, const struct envelope *e, unseal_fn fn,
 	w->fn = fn;
 	w->arg = arg;
 	begin(d, e, w, 0);
+}
+
+/* NULL: out of memory, and fn knows. */
+static struct unseal *new_alone(struct daemon *d, const struct envelope *e,
+				enum unseal_kind kind, unseal_fn fn, void *arg)
+{
+	struct unseal_waiter *w = calloc(1, sizeof(*w));
+	struct unseal *u = calloc(1, sizeof(*u));
+
+	if (!w || !u) {
+		free(w);
+		free(u);
+		fn(arg, &(struct unseal_outcome){ .err = -ENOMEM,
+			.message = "out of memory", .envelope = e });
+		return NULL;
+	}
+	w->fn = fn;
+	w->arg = arg;
+	u->d = d;
+	u->envelope = *e;
+	u->kind = kind;
+	u->waiters = w;
+	u->next = d->unseals;
+	d->unseals = u;
+	return u;
+}
+
+void unseal_go_on(struct daemon *d, const struct envelope *e,
+		  const struct unseal_start *start, unseal_fn fn, void *arg)
+{
+	struct unseal *u = new_alone(d, e, UNSEAL_RESEAL, fn, arg);
+	uint64_t usec = start->deadline_ms * 1000ULL;
+	char text[100];
+	int err;
+
+	if (!u)
+		return;
+	u->start = *start;
+	/* Before the kernel does, so as to be able to tell it. */
+	usec -= usec / 10 < TELL ? usec / 10 : TELL;
+	if (usec > d->config.unseal_timeout_usec)
+		usec = d->config.unseal_timeout_usec;
+	err = set_deadline(u, usec, text, sizeof(text));
+	if (err)
+		unseal_finish(u, err, text, NULL);
+	else
+		unseal_ask(u);
+}
+
+void unseal_try(struct daemon *d, const struct envelope *e, const void *data,
+		size_t len, unseal_fn fn, void *arg)
+{
+	struct unseal *u = new_alone(d, e, UNSEAL_TRIAL, fn, arg);
+	char text[700];
+	int err;
+
+	if (!u)
+		return;
+	u->shared = find_unseal(d, e, UNSEAL_SHARED);
+	err = start_with_kernel(u, data, len, 0, 0, text, sizeof(text));
+	if (err)
+		unseal_finish(u, err, text, NULL);
+	else
+		unseal_ask(u);
 }
 
 static bool already_waiting(struct daemon *d, uint64_t request)

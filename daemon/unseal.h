@@ -19,15 +19,25 @@ struct unseal_share {
 	struct unseal *unseal;
 	const struct challenge *challenge;
 	struct worker_job *job;	/* not NULL: the vault is being asked */
+	sd_event_source *retry;	/* not NULL: waits for the transport key */
 	bool done;		/* the kernel has its answer, or why not */
+	bool unasked;		/* it was not the vault that failed */
 	int err;		/* why there is none */
 	char reason[300];	/* likewise: "vault a is away (...)" */
+};
+
+enum unseal_kind {
+	UNSEAL_SHARED,	/* whoever wants the same KEK joins */
+	UNSEAL_RESEAL,	/* root has begun it with the kernel */
+	UNSEAL_TRIAL,	/* of the bytes that a reseal gave */
 };
 
 struct unseal {
 	struct unseal *next;
 	struct daemon *d;
 	struct envelope envelope;
+	enum unseal_kind kind;
+	bool shared;		/* a trial: others have asked for the KEK, too */
 	struct unseal_start start;
 	struct unseal_share shares[VAULTRING_MAX_SHARES];
 	bool wrong;		/* one of the answers, says the kernel */

@@ -13,10 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kept.h"
 #include "log.h"
+#include "sync.h"
 #include "unseal.h"
 
 #define LATE "it did not answer in time"
+#define RETRY 250000		/* microseconds */
 
 static const char *vault_name(const char *ref, char name[VAULTRING_MAX_VAULT + 1])
 {
@@ -27,17 +30,18 @@ static const char *vault_name(const char *ref, char name[VAULTRING_MAX_VAULT + 1
 	return name;
 }
 
+static const char *what_failed(int err)
+{
+	return err == -EAGAIN ? "is away" : err == -EKEYREJECTED ?
+	       "gave no proper answer" : "refused";
+}
+
 /* What a failed exchange means to a person, without what to do about it. */
-static void failure_reason(char *text, size_t size, const char *vault, int err,
-			   const char *message)
+static void failure_reason(char *text, size_t size, const char *vault,
+			   const char *what, const char *message)
 {
 	char name[VAULTRING_MAX_VAULT + 1];
-	const char *what = "refused";
 
-	if (err == -EAGAIN)
-		what = "is away";
-	else if (err == -EKEYREJECTED)
-		what = "gave no proper answer";
 	snprintf(text, size, "vault %s %s (%s)", vault_name(vault, name), what,
 		 message);
 }
@@ -54,10 +58,11 @@ void vault_failure_text(char *text, size_t size, const char *vault, int err,
 	char name[VAULTRING_MAX_VAULT + 1];
 	size_t len;
 
-	failure_reason(text, size, vault, err, message);
+	failure_reason(text, size, vault, what_failed(err), message);
 	len = strlen(text);
 	snprintf(text + len, size - len, "; %stry: vaultring vault check %s",
 		 advice(err), vault_name(vault, name));
+	text_tidy(text);
 }
 
 static size_t add(char *text, size_t size, size_t at, const char *more)
@@ -81,7 +86,8 @@ static void add_reasons(const struct unseal *u, char *text, size_t size)
 			continue;
 		at = add(text, size, at, at ? "; " : "");
 		at = add(text, size, at, s->reason);
-		first = first ?: s;
+		if (!s->unasked)
+			first = first ?: s;
 	}
 	if (!first)
 		return;
@@ -151,8 +157,22 @@ static void finish_refused(struct unseal *u, int err)
 	unseal_finish(u, err == -ENOENT ? -EAGAIN : err, text, NULL);
 }
 
+/*
+ * The kernel looks at a KEK's dates last, after all that could be wrong with its
+ * envelope; unless that is a vault's word that it repeats.
+ */
+static bool opens_too_late(const struct unseal *u)
+{
+	size_t i;
+
+	for (i = 0; i < u->start.n; i++)
+		if (u->shares[i].err == -EKEYEXPIRED)
+			return false;
+	return u->kind == UNSEAL_TRIAL;
+}
+
 /* Whether the unseal has been finished with this. */
-static bool hand_in(struct unseal_share *s, const uint8_t *x)
+static bool hand_in(struct unseal_share *s, const struct share_answer *answer)
 {
 	struct unseal *u = s->unseal;
 	struct unseal_result result;
@@ -160,13 +180,16 @@ static bool hand_in(struct unseal_share *s, const uint8_t *x)
 
 	s->done = true;
 	err = netlink_unseal_answer(u->d->nl, u->start.unseal,
-				    s->challenge->index, x, FINGERPRINT_SIZE, 0,
-				    &result);
+				    s->challenge->index, answer, 0, &result);
+	if (err == -EKEYEXPIRED && opens_too_late(u)) {
+		unseal_finish(u, 0, "", NULL);
+		return true;
+	}
 	if (err) {
 		finish_refused(u, err);
 		return true;
 	}
-	if (result.active) {
+	if (result.active || result.resealed) {
 		unseal_finish(u, 0, "", &result);
 		return true;
 	}
@@ -180,8 +203,8 @@ static bool hand_in(struct unseal_share *s, const uint8_t *x)
 static void note_failure(struct unseal_share *s, int err, const char *message)
 {
 	s->err = err;
-	failure_reason(s->reason, sizeof(s->reason), s->challenge->vault, err,
-		       message);
+	failure_reason(s->reason, sizeof(s->reason), s->challenge->vault,
+		       s->unasked ? "was not asked" : what_failed(err), message);
 }
 
 /* Whether the unseal has been finished with this. */
@@ -194,8 +217,7 @@ static bool give_up(struct unseal_share *s, int err, const char *message)
 	note_failure(s, err, message);
 	s->done = true;
 	failed = netlink_unseal_answer(u->d->nl, u->start.unseal,
-				       s->challenge->index, NULL, 0, -err,
-				       &result);
+				       s->challenge->index, NULL, -err, &result);
 	if (!failed && result.goes_on) {
 		log_warning("kek %s: %s; waiting for the other vaults",
 			    u->envelope.name, s->reason);
@@ -207,55 +229,118 @@ static bool give_up(struct unseal_share *s, int err, const char *message)
 	return true;
 }
 
-static void on_exchange(void *arg, const struct worker_reply *reply)
+static void on_answer(void *arg, const struct worker_reply *reply)
 {
 	struct unseal_share *s = arg;
-	uint8_t x[FINGERPRINT_SIZE];
-	const char *hex;
+	struct share_answer answer;
+	const char *wrong;
 
 	s->job = NULL;
+	sync_heard(s->unseal->d, s->challenge->vault,
+		   s->challenge->fingerprint, reply->err, reply->here,
+		   reply->message);
 	if (reply->err) {
 		give_up(s, reply->err, reply->message);
 		return;
 	}
-	hex = json_string_value(json_object_get(reply->body, "x"));
-	if (!hex || hex_decode(hex, x, sizeof(x))) {
-		give_up(s, -EKEYREJECTED, "its answer is not 32 bytes in hex");
-		return;
-	}
-	hand_in(s, x);
-	explicit_bzero(x, sizeof(x));
+	wrong = share_take(s->challenge->method, reply->body, &answer);
+	if (wrong)
+		give_up(s, -EKEYREJECTED, wrong);
+	else
+		hand_in(s, &answer);
+	explicit_bzero(&answer, sizeof(answer));
 }
 
 /* --- asking --- */
 
+static int on_retry(sd_event_source *source, uint64_t usec, void *arg);
+
+/* The kernel is making its transport key: ask it again in a while. */
+static int ask_later(struct unseal_share *s, const char **why)
+{
+	*why = "out of memory";
+	return sd_event_add_time_relative(s->unseal->d->event, &s->retry,
+					  CLOCK_MONOTONIC, RETRY, RETRY / 10,
+					  on_retry, s) < 0 ? -EAGAIN : 0;
+}
+
+/*
+ * The key that the vault is to release its own for.  What it released for any
+ * but the kept one would be of no use if it knows that one: whoever wants the
+ * KEK asks again, as if it was away.
+ */
+static int get_transport(struct unseal_share *s, uint8_t *spki, size_t *len,
+			 const char **why)
+{
+	int err = netlink_transport_get(s->unseal->d->nl, spki, len);
+
+	if (err && err != -EAGAIN) {
+		*why = "the kernel gives no transport key";
+		return err;
+	}
+	if (kept_not_loaded(err ? NULL : spki, *len)) {
+		*why = KEPT_NOT_LOADED;
+		s->unasked = true;
+		return -EAGAIN;
+	}
+	return err ? -EINPROGRESS : 0;
+}
+
 static int ask(struct unseal_share *s, const char **why)
 {
 	const struct challenge *c = s->challenge;
-	char name[VAULTRING_MAX_VAULT + 1], point[2 * sizeof(c->point) + 1];
-	char fingerprint[FINGERPRINT_HEX];
+	char name[VAULTRING_MAX_VAULT + 1];
+	uint8_t transport[VAULTRING_MAX_PUBLIC_KEY];
+	struct share_question q = {
+		.method = c->method, .fingerprint = c->fingerprint,
+		.challenge = c->data, .challenge_len = c->len,
+		.transport = transport,
+	};
 	struct worker *worker;
-	const char *key;
+	int err = 0;
 
-	if (c->method != VAULTRING_METHOD_OBLIVIOUS ||
-	    c->len != VAULTRING_OBLIVIOUS_DATA) {
-		*why = "this version of vaultringd knows the oblivious method only";
+	if (!method_name(c->method)) {
+		*why = "this version of vaultringd does not know its method";
 		return -ENOKEY;
 	}
-	worker = vault_ref_split(c->vault, name, &key) ? NULL :
+	worker = vault_ref_split(c->vault, name, &q.key) ? NULL :
 		 daemon_worker(s->unseal->d, name);
 	if (!worker) {
 		*why = "it is not in vaultring.conf";
 		return -ENOKEY;
 	}
-	hex_encode(point, c->point, c->len);
-	hex_encode(fingerprint, c->fingerprint, sizeof(c->fingerprint));
+	if (c->method == VAULTRING_METHOD_SEALED)
+		err = get_transport(s, transport, &q.transport_len, why);
+	if (err == -EINPROGRESS)
+		return ask_later(s, why);
+	if (err)
+		return err;
 	*why = "too much is waiting for it";
-	return worker_submit(worker,
-			     json_pack("{s:s, s:s, s:s, s:s}", "op", "exchange",
-				       "key", key, "spki-fingerprint",
-				       fingerprint, "point", point),
-			     false, on_exchange, s, &s->job);
+	return worker_submit(worker, share_request(&q), WORKER_PATIENT,
+			     on_answer, s, &s->job);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct unseal_share *s = arg;
+	const char *why;
+	int err;
+
+	(void)source;
+	(void)usec;
+	s->retry = sd_event_source_disable_unref(s->retry);
+	err = ask(s, &why);
+	if (err)
+		give_up(s, err, why);
+	return 0;
+}
+
+/* The vault is not asked any more. */
+static void stop_asking(struct unseal_share *s)
+{
+	worker_cancel(s->job);
+	s->job = NULL;
+	s->retry = sd_event_source_disable_unref(s->retry);
 }
 
 void unseal_ask(struct unseal *u)
@@ -283,8 +368,7 @@ void unseal_time_out(struct unseal *u)
 	for (i = 0; i < u->start.n; i++) {
 		if (u->shares[i].done)
 			continue;
-		worker_cancel(u->shares[i].job);
-		u->shares[i].job = NULL;
+		stop_asking(&u->shares[i]);
 		note_failure(&u->shares[i], -EAGAIN, LATE);
 	}
 	for (i = 0; i < u->start.n; i++) {
@@ -307,13 +391,12 @@ void unseal_drop_shares(struct unseal *u, int err)
 	for (i = 0; i < u->start.n; i++) {
 		struct unseal_share *s = &u->shares[i];
 
-		worker_cancel(s->job);
-		s->job = NULL;
+		stop_asking(s);
 		/* -ENOENT, as a rule: it has ended all of them itself. */
 		if (err && !s->done)
 			netlink_unseal_answer(u->d->nl, u->start.unseal,
 					      u->start.challenges[i].index,
-					      NULL, 0, -err, &ignored);
+					      NULL, -err, &ignored);
 		s->done = true;
 	}
 }

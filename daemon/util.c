@@ -41,9 +41,38 @@ bool name_ok(const char *name)
 	return name_ok_len(name, strlen(name));
 }
 
+/* How many bytes a character has; 0: it is not UTF-8 (RFC 3629), or a control. */
+static size_t char_len(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t i, n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 :
+		      *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+
+	for (i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	/* Controls, what is longer than it has to be, surrogates, and no planes. */
+	if (*p < ' ' || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0) ||
+	    (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+	    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+void text_tidy(char *text)
+{
+	size_t n;
+
+	for (; *text; text += n ?: 1) {
+		n = char_len(text);
+		if (!n)
+			*text = '?';
+	}
+}
+
 int vault_ref_split(const char *ref, char *name, const char **key)
 {
-	size_t len = strcspn(ref, ":");
+	size_t n, len = strcspn(ref, ":");
 	const char *p;
 
 	if (strlen(ref) > NAME_MAX_LEN || !name_ok_len(ref, len))
@@ -53,9 +82,11 @@ int vault_ref_split(const char *ref, char *name, const char **key)
 	*key = ref[len] ? ref + len + 1 : ref + len;
 	if (ref[len] && !**key)
 		return -EINVAL;
-	for (p = *key; *p; p++)
-		if (iscntrl((unsigned char)*p))
+	for (p = *key; *p; p += n) {
+		n = char_len(p);
+		if (!n)
 			return -EINVAL;
+	}
 	return 0;
 }
 
@@ -328,6 +359,15 @@ uint64_t now_usec(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1000000ULL + ts.tv_nsec / 1000;
+}
+
+uint64_t part_of(uint64_t usec)
+{
+	uint32_t r = 0;
+
+	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
+		r = (uint32_t)now_usec();
+	return usec / 1024 * (r % 1025);
 }
 
 const char *errno_name(int err)

@@ -17,7 +17,12 @@
 
 /* The rule of the uapi: 1 to 63 bytes of A-Z a-z 0-9 . _ - */
 bool name_ok(const char *name);
-/* VAULT or VAULT:KEY, 63 bytes at most; VAULT as name_ok(). */
+/*
+ * Others' words, for journals, terminals and JSON: what is no UTF-8, or a control
+ * character, becomes '?'.
+ */
+void text_tidy(char *text);
+/* VAULT or VAULT:KEY, 63 bytes at most of UTF-8; VAULT as name_ok(). */
 bool vault_ref_ok(const char *ref);
 /* Splits at the first colon; *key is "" without one.  name holds 64 bytes. */
 int vault_ref_split(const char *ref, char *name, const char **key);
@@ -53,6 +58,8 @@ int file_write_atomic(int dirfd, const char *name, const void *data, size_t len,
 		      mode_t mode, enum file_write_how how);
 
 uint64_t now_usec(void);	/* CLOCK_MONOTONIC */
+/* From nothing to all of it, by chance: so that hosts do not come in step. */
+uint64_t part_of(uint64_t usec);
 
 /* The errno's symbol, such as "EAGAIN"; never NULL. */
 const char *errno_name(int err);

@@ -26,7 +26,9 @@
 
 #include "daemon.h"
 #include "log.h"
+#include "secret.h"
 #include "server.h"
+#include "sync.h"
 
 #ifndef VERSION
 #define VERSION "unknown"
@@ -142,7 +144,7 @@ static int attach(struct daemon *d)
 {
 	int err;
 
-	err = netlink_open(&d->nl);
+	err = netlink_open(d->config.kernel_timeout_usec, &d->nl);
 	if (err)
 		return err;
 	err = netlink_attach(d->nl, unseal_on_request, d);
@@ -153,6 +155,8 @@ static int attach(struct daemon *d)
 			netlink_error(d->nl));
 	if (err)
 		return err;
+	/* Some KEKs may have been active for long. */
+	sync_look(d);
 	err = sd_event_add_io(d->event, &d->nl_io, netlink_fd(d->nl), EPOLLIN,
 			      on_netlink, d);
 	return err < 0 ? err : 0;
@@ -271,7 +275,7 @@ static int run(struct daemon *d, const struct options *o)
 		return err;
 	err = config_load(o->config, &d->config) ?: add_signals(d) ?:
 	      store_open(o->state, &d->store) ?: start_workers(d, o->libexec) ?:
-	      server_open(d, o->socket, &d->server);
+	      sync_new(d, &d->sync) ?: server_open(d, o->socket, &d->server);
 	/* Last: from here on the kernel asks. */
 	if (!err && !o->no_kernel)
 		err = attach(d);
@@ -290,7 +294,11 @@ static void clean_up(struct daemon *d)
 	size_t i;
 
 	unseal_forget_all(d);
+	sync_free(d->sync);
+	d->sync = NULL;
 	server_close(d->server);
+	for (i = 0; d->workers && i < d->config.n_vaults; i++)
+		worker_end(d->workers[i]);
 	for (i = 0; d->workers && i < d->config.n_vaults; i++)
 		worker_free(d->workers[i]);
 	free(d->workers);
@@ -355,6 +363,7 @@ int main(int argc, char *argv[])
 		return 2;
 	}
 	log_init("vaultringd", o.debug);
+	secret_wipe_json();
 	err = drop_privileges(&o);
 	if (!err)
 		err = run(&d, &o);

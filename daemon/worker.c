@@ -13,25 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "log.h"
-#include "worker.h"
+#include "pace.h"
 #include "worker_process.h"
+#include "worker_queue.h"
 
 #define MAX_JOBS	256
 #define FIRST_PAUSE	(250 * 1000ULL)
-#define LONGEST_PAUSE	(10 * 1000000ULL)
-
-struct worker_job {
-	struct worker_job *next;
-	struct worker *worker;
-	json_t *request;
-	uint64_t deadline;	/* in the queue; in flight the worker's */
-	worker_fn fn;		/* NULL: cancelled */
-	void *arg;
-};
 
 struct worker {
 	const struct vault_config *config;
@@ -39,19 +29,21 @@ struct worker {
 	sd_event *event;
 	sd_event_source *timer, *wake;
 
-	struct worker_job *queue;	/* its head may be in flight */
-	unsigned int n_jobs;
+	struct worker_queue queue;
 	bool configuring;
+	bool stale;			/* ends with what is under way */
 	json_int_t flight;		/* id of what was sent last; 0: nothing */
 	json_int_t last_id;
 	uint64_t sent_at, flight_deadline;
 
 	unsigned int failures;
 	uint64_t pause_end;
+	struct pace pace;
 
 	enum worker_state state;
-	char message[512];
-	uint64_t last_contact, latency;
+	bool told;			/* the journal knows that state */
+	char message[512], last_error[512];
+	uint64_t last_contact, latency, last_error_at;
 };
 
 static void worker_pump(struct worker *w);
@@ -61,17 +53,32 @@ static void wake(struct worker *w)
 	sd_event_source_set_enabled(w->wake, SD_EVENT_ONESHOT);
 }
 
+/* Whether the process has the first of the queue. */
+static bool in_flight(const struct worker *w)
+{
+	return w->flight && !w->configuring;
+}
+
+/* When the first of the queue may be sent; in the past, if it may. */
+static uint64_t next_at(const struct worker *w)
+{
+	return w->queue.first->how == WORKER_IMPATIENT ? 0 :
+	       pace_next(&w->pace, job_is_poll(w->queue.first));
+}
+
 static void rearm(struct worker *w)
 {
-	uint64_t at = UINT64_MAX;
+	uint64_t at = UINT64_MAX, now = now_usec();
 	struct worker_job *job;
 
 	if (w->flight)
 		at = w->flight_deadline;
-	else if (w->queue && w->pause_end > now_usec())
+	else if (w->queue.first && next_at(w) > now)
+		at = next_at(w);
+	else if (w->queue.first && w->pause_end > now)
 		at = w->pause_end;
-	for (job = w->queue; job; job = job->next)
-		if (!(w->flight && !w->configuring && job == w->queue) &&
+	for (job = w->queue.first; job; job = job->next)
+		if (!(in_flight(w) && job == w->queue.first) &&
 		    job->deadline < at)
 			at = job->deadline;
 	if (at == UINT64_MAX) {
@@ -82,47 +89,54 @@ static void rearm(struct worker *w)
 	sd_event_source_set_enabled(w->timer, SD_EVENT_ONESHOT);
 }
 
-static void set_state(struct worker *w, enum worker_state state,
-		      const char *message)
+/* Said once, not each time; quiet: sync.c tells which key was refused. */
+static void tell_state(struct worker *w, enum worker_state state,
+		       const char *message, bool quiet)
 {
-	if (state != w->state && state > WORKER_READY)
+	if (state == w->state)
+		return;
+	if (state == WORKER_AWAY || (state == WORKER_REFUSED && !quiet)) {
 		log_warning("vault %s: %s: %s", w->config->name,
 			    state == WORKER_AWAY ? "away" : "refused", message);
-	else if (state != w->state && w->state > WORKER_READY)
+		w->told = true;
+	} else if (w->told) {
 		log_info("vault %s: back", w->config->name);
+		w->told = false;
+	}
+}
+
+static void set_state(struct worker *w, enum worker_state state,
+		      const char *message, bool quiet)
+{
+	tell_state(w, state, message, quiet);
 	w->state = state;
+	if (state > WORKER_READY) {
+		snprintf(w->last_error, sizeof(w->last_error), "%s", message);
+		w->last_error_at = time(NULL);
+	}
 	snprintf(w->message, sizeof(w->message), "%s", message);
 }
 
-static void job_free(struct worker_job *job)
+static void all_away(struct worker *w, const char *message)
 {
-	json_decref(job->request);
-	free(job);
+	queue_end_all(&w->queue, &(struct worker_reply){ .err = -EAGAIN,
+							 .message = message });
 }
 
-/* Takes the first job out of the queue and tells whoever waits for it. */
-static void finish_head(struct worker *w, const struct worker_reply *reply)
+/*
+ * What was under way came to nothing.  Those who have waited for all of it fail
+ * with it; the others have not had their turn, nor has anybody with a poll's.
+ */
+static void flight_away(struct worker *w, bool configuring, const char *message)
 {
-	struct worker_job *job = w->queue;
+	const struct worker_reply reply = { .err = -EAGAIN, .message = message };
+	const struct worker_job *first = w->queue.first;
+	bool alone = !configuring && first && job_is_poll(first);
 
-	w->queue = job->next;
-	w->n_jobs--;
-	if (job->fn)
-		job->fn(job->arg, reply);
-	job_free(job);
-}
-
-static void fail_all(struct worker *w, int err, const char *message)
-{
-	struct worker_reply reply = { .err = err };
-	unsigned int n = w->n_jobs;
-	char *copy = strdup(message);
-
-	reply.message = copy ?: "out of memory";
-	/* What is submitted meanwhile stays. */
-	while (n-- && w->queue)
-		finish_head(w, &reply);
-	free(copy);
+	if (!configuring && first)
+		queue_end_first(&w->queue, &reply);
+	if (!alone)
+		queue_end_waiting(&w->queue, false, w->sent_at, 0, &reply);
 }
 
 /* --- the process --- */
@@ -130,14 +144,11 @@ static void fail_all(struct worker *w, int err, const char *message)
 static void pause_longer(struct worker *w)
 {
 	uint64_t pause = FIRST_PAUSE << (w->failures < 8 ? w->failures : 8);
-	uint32_t r = 0;
 
-	if (pause > LONGEST_PAUSE)
-		pause = LONGEST_PAUSE;
-	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
-		r = (uint32_t)now_usec();
+	if (pause > w->config->pause_usec)
+		pause = w->config->pause_usec;
 	/* Between half and all of it, so that hosts do not come in step. */
-	pause -= pause / 2 * (r % 1024) / 1024;
+	pause -= part_of(pause / 2);
 	w->failures++;
 	w->pause_end = now_usec() + pause;
 }
@@ -145,14 +156,14 @@ static void pause_longer(struct worker *w)
 static void on_died(void *arg, const char *how)
 {
 	struct worker *w = arg;
-	bool busy = w->flight;
+	bool busy = w->flight, configuring = w->configuring;
 
 	w->flight = 0;
 	w->configuring = false;
 	if (busy) {
 		pause_longer(w);
-		set_state(w, WORKER_AWAY, how);
-		fail_all(w, -EAGAIN, how);
+		set_state(w, WORKER_AWAY, how, false);
+		flight_away(w, configuring, how);
 	} else {
 		log_debug("vault %s: %s", w->config->name, how);
 	}
@@ -172,7 +183,7 @@ static int send_request(struct worker *w, json_t *request)
 		/* Its end comes through on_died(). */
 		log_warning("vault %s: cannot reach its worker: %s",
 			    w->config->name, strerror(-err));
-		process_kill(w->process);
+		process_end(w->process);
 	}
 	return err;
 }
@@ -185,7 +196,13 @@ static json_t *configure_request(struct worker *w)
 	for (i = 0; i < w->config->n_settings; i++)
 		json_object_set_new(settings, w->config->settings[i].name,
 				    json_string(w->config->settings[i].value));
-	return json_pack("{s:s, s:o}", "op", "configure", "settings", settings);
+	return json_pack("{s:s, s:o, s:I, s:I, s:I}", "op", "configure",
+			 "settings", settings, "timeout-ms",
+			 (json_int_t)(w->config->timeout_usec / 1000),
+			 "connect-timeout-ms",
+			 (json_int_t)(w->config->connect_usec / 1000),
+			 "end-timeout-ms",
+			 (json_int_t)(w->config->end_usec / 1000));
 }
 
 static int start(struct worker *w)
@@ -193,6 +210,7 @@ static int start(struct worker *w)
 	json_t *request;
 	int err = process_start(w->process);
 
+	w->stale = false;
 	if (err) {
 		snprintf(w->message, sizeof(w->message),
 			 "cannot start %s: %s", process_program(w->process),
@@ -208,18 +226,38 @@ static int start(struct worker *w)
 	return 0;
 }
 
+/*
+ * Whether there is nothing that may be sent.  What would have to wait for longer
+ * than it can fails at once.
+ */
+static bool held_back(struct worker *w)
+{
+	const struct worker_reply reply = {
+		.err = -EAGAIN, .message = "it is left alone for a while, as it has asked for or requests-per-minute says",
+	};
+	uint64_t at, now = now_usec();
+
+	while (w->queue.first && (at = next_at(w)) > now) {
+		if (at < w->queue.first->deadline)
+			return true;
+		queue_end_first(&w->queue, &reply);
+	}
+	return !w->queue.first;
+}
+
 /* Keeps the process busy while there is work; the one place that starts it. */
 static void worker_pump(struct worker *w)
 {
 	char text[sizeof(w->message)];
 
-	while (w->queue && !w->queue->fn && !(w->flight && !w->configuring))
-		finish_head(w, NULL);
-	if (!w->queue || w->flight)
+	while (w->queue.first && !w->queue.first->fn && !in_flight(w))
+		queue_end_first(&w->queue, NULL);
+	if (w->flight || held_back(w))
 		goto out;
 	switch (process_status(w->process)) {
 	case PROCESS_RUNNING:
-		send_request(w, w->queue->request);
+		pace_count(&w->pace, now_usec());
+		send_request(w, w->queue.first->request);
 		break;
 	case PROCESS_NONE:
 		if (w->pause_end > now_usec())
@@ -227,8 +265,8 @@ static void worker_pump(struct worker *w)
 		if (start(w)) {
 			pause_longer(w);
 			memcpy(text, w->message, sizeof(text));
-			set_state(w, WORKER_AWAY, text);
-			fail_all(w, -EAGAIN, text);
+			set_state(w, WORKER_AWAY, text, false);
+			all_away(w, text);
 		}
 		break;
 	case PROCESS_DYING:
@@ -247,6 +285,30 @@ static int reply_error(const char *word)
 	return -EAGAIN;
 }
 
+/* With up to a quarter more, so that hosts do not come in step. */
+static void take_rest(struct worker *w, const json_t *body)
+{
+	json_int_t ms = json_integer_value(json_object_get(body,
+							   "retry-after-ms"));
+	uint64_t usec = ms > 0 && ms < INT32_MAX ? ms * 1000ULL : 0;
+
+	if (usec)
+		pace_rest(&w->pace, now_usec(), usec + part_of(usec / 4),
+			  w->config->pause_usec);
+}
+
+/* What the journal and the list of vaults say of it. */
+static void note_failure(struct worker *w, const struct worker_reply *reply)
+{
+	const struct worker_job *job = w->queue.first;
+	bool word = reply->err == -ENOKEY && !reply->here && job;
+
+	if (word && job->how == WORKER_ASIDE)
+		return;
+	set_state(w, reply->err == -EAGAIN ? WORKER_AWAY : WORKER_REFUSED,
+		  reply->message, word && job->how != WORKER_IMPATIENT);
+}
+
 static void take_reply(struct worker *w, const json_t *body)
 {
 	const char *error = json_string_value(json_object_get(body, "error"));
@@ -258,28 +320,32 @@ static void take_reply(struct worker *w, const json_t *body)
 
 	if (error) {
 		reply.err = reply_error(error);
-		set_state(w, reply.err == -EAGAIN ? WORKER_AWAY : WORKER_REFUSED,
-			  reply.message);
+		reply.here = reply.err == -ENOKEY && (w->configuring ||
+			json_is_true(json_object_get(body, "here")));
+		note_failure(w, &reply);
+		if (reply.err == -EAGAIN)
+			take_rest(w, body);
 	} else {
 		reply.body = body;
 	}
 	w->flight = 0;
 	w->failures = 0;
+	/* Settings are read anew by a new process. */
+	if (w->stale || (w->configuring && error))
+		process_end(w->process);
 	if (w->configuring) {
 		w->configuring = false;
-		if (error) {
-			/* Settings are read anew by a new process. */
-			process_kill(w->process);
-			fail_all(w, reply.err, reply.message);
-		}
+		if (error)
+			queue_end_all(&w->queue, &reply);
 		return;
 	}
 	if (!error) {
-		set_state(w, WORKER_READY, "");
+		pace_rested(&w->pace);
+		set_state(w, WORKER_READY, "", false);
 		w->last_contact = time(NULL);
 		w->latency = reply.latency_usec;
 	}
-	finish_head(w, &reply);
+	queue_end_first(&w->queue, &reply);
 }
 
 static void on_line(void *arg, const json_t *body)
@@ -290,40 +356,18 @@ static void on_line(void *arg, const json_t *body)
 	    json_integer_value(json_object_get(body, "id")) != w->flight) {
 		log_warning("vault %s: its worker answered what was not asked",
 			    w->config->name);
-		process_kill(w->process);
+		process_end(w->process);
 		return;
 	}
 	take_reply(w, body);
 	worker_pump(w);
 }
 
-static void expire_queued(struct worker *w)
-{
-	struct worker_job **p = &w->queue, *job;
-	uint64_t now = now_usec();
-	struct worker_reply reply = { .err = -EAGAIN, .message = w->message };
-
-	/* The head in flight is the process's affair. */
-	if (w->flight && !w->configuring)
-		p = &w->queue->next;
-	while ((job = *p)) {
-		if (job->deadline > now) {
-			p = &job->next;
-			continue;
-		}
-		*p = job->next;
-		w->n_jobs--;
-		if (job->fn)
-			job->fn(job->arg, &reply);
-		job_free(job);
-		/* fn may have changed the queue: from the start. */
-		p = w->flight && !w->configuring ? &w->queue->next : &w->queue;
-	}
-}
-
 static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct worker *w = arg;
+	bool configuring = w->configuring;
+	struct worker_reply late = { .err = -EAGAIN, .message = w->message };
 	char text[96];
 
 	(void)source;
@@ -333,13 +377,14 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 			 w->config->timeout_usec / 1e6);
 		w->flight = 0;
 		w->configuring = false;
-		process_kill(w->process);
+		process_end(w->process);
 		pause_longer(w);
-		set_state(w, WORKER_AWAY, text);
-		/* The others wait for the same vault. */
-		fail_all(w, -EAGAIN, text);
+		set_state(w, WORKER_AWAY, text, false);
+		flight_away(w, configuring, text);
 	}
-	expire_queued(w);
+	if (!*w->message)
+		late.message = "its turn did not come in time";
+	queue_end_waiting(&w->queue, in_flight(w), 0, now_usec(), &late);
 	worker_pump(w);
 	return 0;
 }
@@ -353,26 +398,24 @@ static int on_wake(sd_event_source *source, void *arg)
 
 /* --- for others --- */
 
-int worker_submit(struct worker *w, json_t *request, bool impatient,
+int worker_submit(struct worker *w, json_t *request, enum worker_how how,
 		  worker_fn fn, void *arg, struct worker_job **out)
 {
-	struct worker_job *job, **p = &w->queue;
+	struct worker_job *job;
 
-	job = request && w->n_jobs < MAX_JOBS ? calloc(1, sizeof(*job)) : NULL;
+	job = request && w->queue.n < MAX_JOBS ? calloc(1, sizeof(*job)) : NULL;
 	if (!job) {
 		json_decref(request);
 		return -EAGAIN;
 	}
 	*job = (struct worker_job){
 		.worker = w, .request = request, .fn = fn, .arg = arg,
-		.deadline = now_usec() + w->config->timeout_usec +
-			    LONGEST_PAUSE,
+		.how = how, .since = now_usec(),
 	};
-	while (*p)
-		p = &(*p)->next;
-	*p = job;
-	w->n_jobs++;
-	if (impatient)
+	job->deadline = job->since + w->config->timeout_usec +
+			w->config->pause_usec;
+	queue_put(&w->queue, job, in_flight(w));
+	if (how != WORKER_PATIENT)
 		w->pause_end = 0;
 	if (out)
 		*out = job;
@@ -399,6 +442,7 @@ int worker_new(sd_event *event, const struct vault_config *config,
 		return -ENOMEM;
 	w->config = config;
 	w->event = event;
+	pace_init(&w->pace, config->limit);
 	err = process_new(event, config, folder, on_line, on_died, w,
 			  &w->process);
 	if (err >= 0)
@@ -424,16 +468,19 @@ int worker_new(sd_event *event, const struct vault_config *config,
 	return 0;
 }
 
+void worker_end(struct worker *w)
+{
+	if (w)
+		process_end(w->process);
+}
+
 void worker_free(struct worker *w)
 {
-	struct worker_job *job;
-
 	if (!w)
 		return;
-	while ((job = w->queue)) {
-		w->queue = job->next;
-		job_free(job);
-	}
+	/* Those who wait free what they hold. */
+	while (w->queue.first)
+		all_away(w, "vaultringd is stopping");
 	process_free(w->process);
 	sd_event_source_disable_unref(w->timer);
 	sd_event_source_disable_unref(w->wake);
@@ -444,8 +491,14 @@ void worker_restart(struct worker *w)
 {
 	w->failures = 0;
 	w->pause_end = 0;
-	if (!w->flight)
-		process_kill(w->process);
+	w->stale = w->flight;
+	if (!w->stale)
+		process_end(w->process);
+}
+
+uint64_t worker_poll_at(const struct worker *w)
+{
+	return pace_next(&w->pace, true);
 }
 
 const struct vault_config *worker_config(const struct worker *w)
@@ -471,4 +524,10 @@ uint64_t worker_last_contact(const struct worker *w)
 uint64_t worker_latency_usec(const struct worker *w)
 {
 	return w->latency;
+}
+
+const char *worker_last_error(const struct worker *w, uint64_t *when)
+{
+	*when = w->last_error_at;
+	return w->last_error_at ? w->last_error : NULL;
 }

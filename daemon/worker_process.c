@@ -9,11 +9,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,7 +37,8 @@ struct process {
 	enum process_status status;
 	pid_t pid;
 	int fd;
-	sd_event_source *io, *child;
+	sd_event_source *io, *child, *late;
+	uint64_t end_by;		/* while it is dying */
 	char *line;
 	size_t have;
 };
@@ -109,13 +112,32 @@ static void close_socket(struct process *p)
 	p->have = 0;
 }
 
-void process_kill(struct process *p)
+/*
+ * SoftHSM writes its token's file anew at each login: killed in the middle of
+ * that, a worker would leave a token that nobody can open.  So it is asked to
+ * end, which it does when the library has returned, and killed if it is not gone
+ * in a while.
+ */
+void process_end(struct process *p)
 {
-	if (p->status == PROCESS_NONE)
+	if (p->status != PROCESS_RUNNING)
 		return;
-	kill(p->pid, SIGKILL);
 	close_socket(p);
 	p->status = PROCESS_DYING;
+	p->end_by = now_usec() + p->config->end_usec;
+	sd_event_source_set_time(p->late, p->end_by);
+	sd_event_source_set_enabled(p->late, SD_EVENT_ONESHOT);
+}
+
+static int on_late(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct process *p = arg;
+
+	(void)source;
+	(void)usec;
+	if (p->status == PROCESS_DYING)
+		kill(p->pid, SIGKILL);
+	return 0;
 }
 
 /* Hands on each whole line; stops when that ends the process. */
@@ -131,19 +153,21 @@ static void take_lines(struct process *p)
 
 		p->have -= len + 1;
 		memmove(p->line, end + 1, p->have);
+		/* It may have held a clear share. */
+		explicit_bzero(p->line + p->have, len + 1);
 		if (json_is_object(body)) {
 			p->on_line(p->arg, body);
 		} else {
 			log_warning("vault %s: its worker does not speak JSON",
 				    p->config->name);
-			process_kill(p);
+			process_end(p);
 		}
 		json_decref(body);
 	}
 	if (p->status == PROCESS_RUNNING && p->have == LINE_SIZE) {
 		log_warning("vault %s: its worker says too much",
 			    p->config->name);
-		process_kill(p);
+		process_end(p);
 	}
 }
 
@@ -159,7 +183,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *arg)
 		return 0;
 	if (n <= 0) {
 		/* It ends or has ended; how comes through on_child(). */
-		process_kill(p);
+		process_end(p);
 		return 0;
 	}
 	p->have += n;
@@ -180,11 +204,27 @@ static int on_child(sd_event_source *source, const siginfo_t *info, void *arg)
 		snprintf(how, sizeof(how), "its worker was ended by signal %d (%s)",
 			 info->si_status, strsignal(info->si_status));
 	close_socket(p);
+	sd_event_source_set_enabled(p->late, SD_EVENT_OFF);
 	p->child = sd_event_source_disable_unref(p->child);
 	p->status = PROCESS_NONE;
 	p->pid = 0;
 	p->on_died(p->arg, how);
 	return 0;
+}
+
+/* Without the event loop. */
+static void wait_for_end(struct process *p)
+{
+	struct pollfd gone = { .fd = pidfd_open(p->pid, 0), .events = POLLIN };
+	uint64_t now = now_usec();
+	int left = p->end_by > now ? (p->end_by - now) / 1000 : 0;
+
+	if (gone.fd < 0 || poll(&gone, 1, left) != 1)
+		kill(p->pid, SIGKILL);
+	if (gone.fd >= 0)
+		close(gone.fd);
+	waitpid(p->pid, NULL, 0);
+	p->status = PROCESS_NONE;
 }
 
 int process_start(struct process *p)
@@ -209,12 +249,10 @@ int process_start(struct process *p)
 		err = sd_event_add_io(p->event, &p->io, p->fd, EPOLLIN, on_io, p);
 	if (err >= 0)
 		return 0;
-	process_kill(p);
-	if (!p->child) {
-		/* Nobody else will reap it. */
-		waitpid(p->pid, NULL, 0);
-		p->status = PROCESS_NONE;
-	}
+	process_end(p);
+	/* Nobody else will reap it. */
+	if (!p->child)
+		wait_for_end(p);
 	return err;
 }
 
@@ -256,9 +294,11 @@ int process_new(sd_event *event, const struct vault_config *config,
 		process_died_fn on_died, void *arg, struct process **out)
 {
 	struct process *p = calloc(1, sizeof(*p));
+	int err;
 
 	if (!p)
 		return -ENOMEM;
+	*out = p;
 	*p = (struct process){
 		.config = config, .event = event, .on_line = on_line,
 		.on_died = on_died, .arg = arg, .fd = -1,
@@ -266,19 +306,24 @@ int process_new(sd_event *event, const struct vault_config *config,
 	};
 	snprintf(p->program, sizeof(p->program), "%s/vault-%.*s", folder,
 		 (int)strcspn(config->uri, ":"), config->uri);
-	*out = p;
-	return p->line ? 0 : -ENOMEM;
+	if (!p->line)
+		return -ENOMEM;
+	err = sd_event_add_time(event, &p->late, CLOCK_MONOTONIC, 0, 10000,
+				on_late, p);
+	if (err >= 0)
+		err = sd_event_source_set_enabled(p->late, SD_EVENT_OFF);
+	return err < 0 ? err : 0;
 }
 
 void process_free(struct process *p)
 {
 	if (!p)
 		return;
-	if (p->status != PROCESS_NONE) {
-		process_kill(p);
-		waitpid(p->pid, NULL, 0);
-	}
+	process_end(p);
+	if (p->status != PROCESS_NONE)
+		wait_for_end(p);
 	sd_event_source_disable_unref(p->child);
+	sd_event_source_disable_unref(p->late);
 	free(p->line);
 	free(p);
 }

@@ -12,7 +12,7 @@
 
 enum process_status {
 	PROCESS_NONE, PROCESS_RUNNING,
-	PROCESS_DYING,		/* killed or closed, not yet gone */
+	PROCESS_DYING,		/* its socket is closed, it is not yet gone */
 };
 
 struct process;
@@ -25,10 +25,12 @@ typedef void (*process_died_fn)(void *arg, const char *how);
 int process_new(sd_event *event, const struct vault_config *config,
 		const char *folder, process_line_fn on_line,
 		process_died_fn on_died, void *arg, struct process **process);
+/* Waits for its end, which begins here if it has not yet. */
 void process_free(struct process *process);
 
 int process_start(struct process *process);
-void process_kill(struct process *process);
+/* Asks it to end, and sees to it that it does; what it still says is lost. */
+void process_end(struct process *process);
 int process_send(struct process *process, const json_t *request);
 enum process_status process_status(const struct process *process);
 const char *process_program(const struct process *process);

@@ -2,8 +2,9 @@
 /*
  * vaultring(1): what its files share, grouped by file
  *
- * The tool handles names, blobs and envelopes.  There is no key in the clear
- * in any of its interfaces, so nothing here needs to be wiped.
+ * The tool handles names, blobs and envelopes.  There is no key in the clear in
+ * any of its interfaces.  What has to be wiped is a new clear share of a symmetric
+ * vault key, see struct public_key.
  */
 #ifndef VAULTRING_CLI_H
 #define VAULTRING_CLI_H
@@ -20,6 +21,8 @@
 #include <linux/vaultring.h>
 #include <linux/vaultring_format.h>
 
+#include "../kept.h"
+#include "../share.h"
 #include "../util.h"
 
 #ifndef VAULTRING_CONF_DIR
@@ -59,6 +62,7 @@ bool need_root(const struct verb *verb);
 extern const struct verb verb_vault[], verb_kek[], verb_dek[], verb_luks[],
 	verb_fscrypt[];
 int cmd_status(const struct verb *verb, int argc, char *argv[]);
+extern const struct verb verb_transport[];
 int cmd_doctor(const struct verb *verb, int argc, char *argv[]);
 
 /* print.c: what people and programs read */
@@ -89,6 +93,8 @@ struct daemon_error {
 	char message[4096];
 };
 
+/* What a step of a call may take; milliseconds. */
+uint32_t daemon_timeout(void);
 json_t *daemon_try(const char *method, json_t *stolen_params,
 		   struct daemon_error *error);
 /* The same, and say what went wrong. */
@@ -96,6 +102,8 @@ json_t *daemon_call(const char *method, json_t *stolen_params);
 json_t *daemon_vaults(struct daemon_error *error);
 json_t *daemon_keks(struct daemon_error *error);
 int daemon_kek_unseal(const char *name, json_int_t version);
+/* How long anything may be waited for, in milliseconds, as vaultring.conf says. */
+uint32_t tools_timeout(void);
 
 /* kernel.c: the module's netlink family; 0 or a negative errno */
 struct kernel_status {
@@ -109,9 +117,19 @@ int kernel_status(struct kernel_status *status);
 json_t *kernel_keks(int *err);	/* array, or NULL and *err */
 int kernel_revoke(const char *name, uint32_t *transforms);
 
+/* What a share is made for. */
 struct public_key {
-	uint8_t spki[VAULTRING_MAX_PUBLIC_KEY];	/* DER */
+	uint32_t method;		/* enum vaultring_method */
+	/*
+	 * DER; of a sealed one what was released, wrapped for the kernel; of a
+	 * symmetric one its identity, ended by a zero
+	 */
+	uint8_t data[VAULTRING_MAX_PUBLIC_KEY + 1];
 	size_t len;
+	uint32_t hash;			/* of a sealed one */
+	bool symmetric;
+	/* Of a symmetric one, once the vault has been asked; to be wiped. */
+	struct share_wrapped given;
 	char fingerprint[FINGERPRINT_HEX];
 };
 
@@ -168,16 +186,54 @@ int pins_remove_kek(struct pins *pins, const char *name, const char *id);
 int pins_load(const struct pins *pins);
 /* cmd_kek_create.c */
 int kek_create(const struct verb *verb, int argc, char *argv[]);
+/* NULL, or what is wrong */
+const char *spec_add_vault(struct kek_spec *spec, const char *arg);
+const char *spec_set_threshold(struct kek_spec *spec, const char *arg);
+const char *spec_check_threshold(struct kek_spec *spec);
+/*
+ * Each vault's public key, which root has pinned, and with a symmetric one a share;
+ * says what is wrong.  The spec has to be wiped then, see spec_wipe().
+ */
+int spec_ask_public_keys(const struct pins *pins, struct kek_spec *spec);
+void spec_wipe(struct kek_spec *spec);
+/* cmd_kek_reseal.c */
+int kek_reseal(const struct verb *verb, int argc, char *argv[]);
+/* The daemon's description, to be put; or NULL and why not has been said. */
+json_t *kek_describe(const char *name);
+/* cmd_transport_keep.c */
+int transport_keep(const struct verb *verb, int argc, char *argv[]);
+int transport_load(const struct verb *verb, int argc, char *argv[]);
 /* cmd_kek.c */
 /* *whole: the daemon has told of those that are not active too */
 json_t *all_keks(bool say_why, bool *whole);
 void print_keks(const json_t *keks, bool whole);
 /* cmd_vault_init.c */
 int vault_init(const struct verb *verb, int argc, char *argv[]);
+/* cmd_vault_policy.c */
+int vault_policy(const struct verb *verb, int argc, char *argv[]);
 /* cmd_vault.c */
+/* As vault pin does it; says what was done or why not. */
+int vault_trust(const char *vault, const char *expected);
+/* Adds the fingerprint if VaultCheck's reply is of a sealed key; says why not. */
+int check_sealed(const char *vault, json_t *reply);
 void print_vaults(const json_t *vaults);
-/* What the vault says its public key is, and its fingerprint computed here. */
+/*
+ * What the vault says its public key is, and its fingerprint computed here; or
+ * by the kernel, if it is a sealed one.
+ */
 int vault_public_key(const char *vault, struct public_key *key);
+/* Has the vault of a symmetric key make a share; says why not. */
+int vault_wrap(const char *vault, struct public_key *key);
+/* transport.c: sealed shares, and the kernel's key that they are for */
+/* Waits until the kernel has made it; says why not. */
+int transport_key(uint8_t spki[VAULTRING_MAX_PUBLIC_KEY], size_t *len);
+/* 0 or a negative errno; -EAGAIN: it is being made */
+int kernel_transport_get(struct public_key *key);
+/* Sealed under the KEK of that id, and back. */
+int kernel_transport_save(const char *kek_id, struct vaultring_transport *kept);
+int kernel_transport_load(const struct vaultring_transport *kept);
+/* Has the vault release its key, and the kernel say what it is; says why not. */
+int sealed_key(const char *vault, struct public_key *key);
 /* kernel.c, for pins_load() */
 int kernel_pins_set(const struct pins *pins);
 /* 1 and a pin, 0 at the end, -1 if the line is not one */

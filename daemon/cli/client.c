@@ -2,8 +2,11 @@
 /*
  * The daemon's socket: one JSON object ended by a NUL byte each way
  *
- * Every call is bounded by CALL_TIMEOUT.  Once it takes longer than PATIENCE
- * the person in front of the terminal is told what we are waiting for.
+ * Every call is bounded: by vaultring.conf's timeout for tools, or by its
+ * unseal-timeout and BEYOND_UNSEAL if that is longer.  That time begins anew when
+ * the daemon says that it has come to another step, STEPS times at most.  Once it
+ * takes longer than PATIENCE the person in front of the terminal is told what we
+ * are waiting for.
  */
 
 #include <errno.h>
@@ -14,15 +17,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../config.h"
 #include "cli.h"
 
-#define CALL_TIMEOUT	30000	/* milliseconds */
+#define TOOLS_TIMEOUT	25000	/* milliseconds, if the file does not say */
+#define BEYOND_UNSEAL	5000
 #define PATIENCE	1000
+#define STEPS		2	/* a reseal asks vaults twice */
 #define MAX_REPLY	(4 << 20)
 
 struct call {
 	int fd;
-	int64_t start;
+	int64_t start, timeout;	/* of the step under way */
+	int steps;
 	const char *method;
 	char doing[256];	/* the daemon's last word on its progress */
 	bool said;		/* and whether it is on the screen */
@@ -46,20 +53,63 @@ static json_t *fail(struct daemon_error *error, int err, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(error->message, sizeof(error->message), fmt, args);
 	va_end(args);
+	text_tidy(error->message);
 	return NULL;
 }
 
-static int connect_daemon(struct daemon_error *error)
+/* In milliseconds; read once. */
+static const struct timeouts {
+	uint32_t tools, unseal;
+} *timeouts(void)
 {
+	static struct timeouts t;
+	struct config config;
+
+	if (t.tools)
+		return &t;
+	t.tools = TOOLS_TIMEOUT;
+	/* One that cannot be read is the daemon's to complain about. */
+	if (access(CONF_FILE, R_OK) || config_load(CONF_FILE, &config))
+		return &t;
+	t.tools = config.tools_timeout_usec / 1000 ?: 1;
+	t.unseal = config.unseal_timeout_usec / 1000;
+	config_free(&config);
+	return &t;
+}
+
+uint32_t tools_timeout(void)
+{
+	return timeouts()->tools;
+}
+
+/* The daemon's own word on an unseal must come first. */
+uint32_t daemon_timeout(void)
+{
+	const struct timeouts *t = timeouts();
+
+	return t->unseal + BEYOND_UNSEAL > t->tools ?
+	       t->unseal + BEYOND_UNSEAL : t->tools;
+}
+
+/* A daemon that hangs takes no more connections at some point. */
+static int connect_daemon(int64_t timeout, struct daemon_error *error)
+{
+	struct timeval t = { .tv_sec = timeout / 1000 };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	copy_text(addr.sun_path, sizeof(addr.sun_path), VAULTRING_SOCKET);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return fd;
 	if (errno == ENOENT || errno == ECONNREFUSED)
 		fail(error, errno, "the daemon is not running; "
 		     "try: systemctl start vaultringd");
+	else if (errno == EAGAIN)
+		fail(error, ETIMEDOUT, "the daemon took no connection within "
+		     "%d s; see: journalctl -u vaultringd",
+		     (int)(timeout / 1000));
 	else
 		fail(error, errno, VAULTRING_SOCKET ": %s", strerror(errno));
 	if (fd >= 0)
@@ -74,7 +124,7 @@ static int wait_for(struct call *call, short events)
 
 	for (;;) {
 		int64_t waited = now_ms() - call->start;
-		int64_t left = CALL_TIMEOUT - waited;
+		int64_t left = call->timeout - waited;
 		int ready;
 
 		if (left <= 0)
@@ -115,6 +165,7 @@ static bool send_all(struct call *call, const char *text, size_t len)
 static json_t *receive(struct call *call, struct daemon_error *error)
 {
 	json_t *message;
+	size_t len;
 	char *end;
 
 	while (!(end = memchr(call->buf, 0, call->len))) {
@@ -127,7 +178,7 @@ static json_t *receive(struct call *call, struct daemon_error *error)
 			return fail(error, ETIMEDOUT,
 				    "no answer from the daemon within %d s; "
 				    "see: journalctl -u vaultringd",
-				    CALL_TIMEOUT / 1000);
+				    (int)(call->timeout / 1000));
 		n = recv(call->fd, call->buf + call->len,
 			 call->size - call->len, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -140,8 +191,11 @@ static json_t *receive(struct call *call, struct daemon_error *error)
 	}
 	message = json_loads(call->buf, JSON_REJECT_DUPLICATES, NULL);
 	end++;
-	call->len -= (size_t)(end - call->buf);
+	len = (size_t)(end - call->buf);
+	call->len -= len;
 	memmove(call->buf, end, call->len);
+	/* It may have held a clear share. */
+	explicit_bzero(call->buf + call->len, len);
 	if (!json_is_object(message)) {
 		json_decref(message);
 		return fail(error, EPROTO, "the daemon's answer is garbled");
@@ -165,6 +219,10 @@ static void progress(struct call *call, const json_t *params)
 
 	if (!text || !strcmp(text, call->doing))
 		return;
+	if (call->steps < STEPS) {
+		call->steps++;
+		call->start = now_ms();
+	}
 	snprintf(call->doing, sizeof(call->doing), "%s", text);
 	call->said = false;
 }
@@ -211,11 +269,12 @@ json_t *daemon_try(const char *method, json_t *stolen_params,
 	struct call call = {
 		.method = method, .start = now_ms(), .size = MAX_REPLY,
 		.doing = "waiting for the daemon",
+		.timeout = daemon_timeout(),
 	};
 	json_t *reply = NULL;
 
 	memset(error, 0, sizeof(*error));
-	call.fd = connect_daemon(error);
+	call.fd = connect_daemon(call.timeout, error);
 	if (call.fd < 0)
 		goto out_params;
 	call.buf = malloc(call.size);
@@ -223,6 +282,8 @@ json_t *daemon_try(const char *method, json_t *stolen_params,
 		reply = exchange(&call, stolen_params, error);
 	else
 		fail(error, ENOMEM, "out of memory");
+	if (call.buf)
+		explicit_bzero(call.buf, call.len);
 	free(call.buf);
 	close(call.fd);
 out_params:

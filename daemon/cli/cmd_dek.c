@@ -104,7 +104,8 @@ static const char *new_check(struct new_options *o, const char *bits)
 		return "--kek, --use and -o are needed";
 	if (!name_ok(o->kek))
 		return "a KEK's name has 1 to 63 of A-Z a-z 0-9 . _ -";
-	if (!use_number(o->use))
+	if (!use_number(o->use) ||
+	    use_number(o->use) == VAULTRING_USE_TRANSPORT)
 		return "--use takes one of xts, cbc, ctr, gcm, fscrypt, hmac";
 	if (bits && (*end || n <= 0 || n > 8 * VAULTRING_DEK_MAX))
 		return "--bits takes a number from 128 to 512";

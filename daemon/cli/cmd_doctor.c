@@ -235,7 +235,7 @@ static void check_root_only(json_t *report, const char *path, bool required)
 		ok("settings", "%s: only root can change it", path);
 }
 
-static void check_pin_file(json_t *report, const char *path)
+static void check_secret_file(json_t *report, const char *path)
 {
 	const struct passwd *user = getpwnam("vaultring");
 	struct stat st;
@@ -244,28 +244,46 @@ static void check_pin_file(json_t *report, const char *path)
 	snprintf(next, sizeof(next), "chown vaultring: %.500s && chmod 0400 %.500s",
 		 path, path);
 	if (stat(path, &st))
-		wrong("pin file", "write the PIN into it, for the daemon's user "
-		      "alone", "%s: %s", path, strerror(errno));
+		wrong("secret file", "write the PIN, token or other secret into it, "
+		      "for the daemon's user alone", "%s: %s", path,
+		      strerror(errno));
 	else if (st.st_mode & 077)
-		wrong("pin file", next, "%s: others than its owner can read it",
-		      path);
+		wrong("secret file", next,
+		      "%s: others than its owner can read it", path);
 	else if (user && st.st_uid != user->pw_uid)
-		wrong("pin file", next, "%s: the daemon cannot read it", path);
+		wrong("secret file", next, "%s: the daemon cannot read it", path);
 	else
-		ok("pin file", "%s: for the daemon alone", path);
+		ok("secret file", "%s: for the daemon alone", path);
+}
+
+/* Settings that name a file with a secret of the daemon's. */
+static bool names_secret(const char *setting)
+{
+	static const char *const names[] = {
+		"pin-source", "token-file", "secret-id-file",
+		"client-secret-file", "client-certificate-file",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(setting, names[i]))
+			return true;
+	return false;
 }
 
 static void check_settings(json_t *report)
 {
 	FILE *file = fopen(CONF_FILE, "re");
-	char line[4096], path[4096];
+	char line[4096], setting[64], path[4096];
 
 	check_root_only(report, VAULTRING_CONF_DIR, true);
 	check_root_only(report, CONF_FILE, true);
 	check_root_only(report, PINS_FILE, false);
+	check_root_only(report, KEPT_FILE, false);
 	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, " pin-source = %4095s", path) == 1)
-			check_pin_file(report, path);
+		if (sscanf(line, " %63[a-z-] = %4095s", setting, path) == 2 &&
+		    names_secret(setting))
+			check_secret_file(report, path);
 	if (file)
 		fclose(file);
 }
@@ -276,10 +294,16 @@ static void check_trust(json_t *report, const struct pins *pins,
 	struct daemon_error error;
 	json_t *reply = daemon_try("vaultring.VaultCheck",
 				   json_pack("{s:s}", "vault", name), &error);
-	const char *fingerprint = json_string_value(
-		json_object_get(reply, "fingerprint"));
+	const char *fingerprint;
 	char next[128];
 
+	if (reply && check_sealed(name, reply)) {
+		json_decref(reply);
+		reply = NULL;
+		snprintf(error.message, sizeof(error.message), "%s: its key "
+			 "cannot be released for this kernel", name);
+	}
+	fingerprint = json_string_value(json_object_get(reply, "fingerprint"));
 	snprintf(next, sizeof(next), "vaultring vault pin %.64s", name);
 	if (!reply)
 		wrong("vault", NULL, "%s", error.message);
@@ -362,6 +386,26 @@ static void check_daemon(json_t *report)
 	}
 	json_decref(vaults);
 	check_envelopes(report);
+}
+
+/* Not to be waited for: then it is not the one that is kept. */
+static void check_kept(json_t *report)
+{
+	struct vaultring_transport kept;
+	struct public_key key = { .len = 0 };
+	int err = kept_read(&kept);
+
+	if (err == -ENOENT)
+		return;
+	if (err)
+		wrong("transport key", "restore it from a backup, or have another "
+		      "one kept", KEPT_FILE ": no kept transport key");
+	else if (kernel_transport_get(&key) || !kept_is(&kept, key.data, key.len))
+		wrong("transport key", "vaultring transport load", "the one that "
+		      "is kept in " KEPT_FILE " is not loaded: no sealed vault "
+		      "is asked");
+	else
+		ok("transport key", "kept in " KEPT_FILE ", and loaded");
 }
 
 /* Whether the service may use it shows when the vault is asked. */
@@ -469,6 +513,7 @@ int cmd_doctor(const struct verb *verb, int argc, char *argv[])
 	check_module(report);
 	check_daemon(report);
 	check_settings(report);
+	check_kept(report);
 	check_tpms(report);
 	check_cryptsetup(report);
 	check_lockdown(report);

@@ -156,7 +156,8 @@ static void print_shares(const json_t *shares)
 	json_array_foreach(shares, i, share) {
 		snprintf(label, sizeof(label), "share %lld", (long long)
 			 json_integer_value(json_object_get(share, "index")));
-		printf("%-12svault %s, key %s\n", label, text(share, "vault"),
+		printf("%-12svault %s, %s, key %s\n", label,
+		       text(share, "vault"), text(share, "method"),
 		       text(share, "fingerprint"));
 	}
 }
@@ -394,12 +395,21 @@ const struct verb verb_kek[] = {
 	  "                              each with a key of its own\n"
 	  "      --threshold K           how many of them an unseal needs; must be\n"
 	  "                              said where there are several\n"
-	  "      --use USE[,USE...]      xts, cbc, ctr, gcm, fscrypt, hmac (all)\n"
+	  "      --use USE[,USE...]      xts, cbc, ctr, gcm, fscrypt, hmac (all of\n"
+	  "                              these), transport\n"
 	  "      --lease TIME            unsealed for at most that long\n"
 	  "      --on-lease-end ACTION   keep or kill what is open (keep)\n"
 	  "      --uid USER --gid GROUP  who besides root may use it; repeated\n"
 	  "      --not-before DATE --not-after DATE\n"
 	  "                              2030-01-31 or 2030-01-31T08:00:00, UTC\n",
+	  NULL, NULL },
+	{ "reseal", kek_reseal,
+	  "NAME [--vault VAULT[:KEY]...] [--threshold K]|--newer [--pin]",
+	  "make another envelope of it, for other vaults or new keys of theirs",
+	  "      --vault VAULT[:KEY]  as for create; without, the same vaults as now\n"
+	  "      --threshold K        how many of them an unseal needs\n"
+	  "      --newer              each KEK of which a vault has a newer key\n"
+	  "      --pin                trust what these vaults' keys are by now\n",
 	  NULL, NULL },
 	{ "list", kek_list, "[--json]", "KEKs, sealed and active",
 	  "      --json  for programs\n", NULL, NULL },

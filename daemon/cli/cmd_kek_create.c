@@ -20,13 +20,13 @@
 
 #include "cli.h"
 
-#define ALL_USES	(1U << VAULTRING_USE_XTS | 1U << VAULTRING_USE_CBC | \
+#define BLOB_USES	(1U << VAULTRING_USE_XTS | 1U << VAULTRING_USE_CBC | \
 			 1U << VAULTRING_USE_CTR | 1U << VAULTRING_USE_GCM | \
 			 1U << VAULTRING_USE_FSCRYPT | 1U << VAULTRING_USE_HMAC)
 
 /* --- options: NULL, or what is wrong --- */
 
-static const char *add_vault(struct kek_spec *spec, const char *arg)
+const char *spec_add_vault(struct kek_spec *spec, const char *arg)
 {
 	if (!vault_ref_ok(arg))
 		return "--vault takes VAULT or VAULT:KEY";
@@ -44,7 +44,7 @@ static const char *add_uses(struct kek_spec *spec, char *list)
 	for (word = strtok_r(list, ",", &rest); word;
 	     word = strtok_r(NULL, ",", &rest)) {
 		if (!use_number(word))
-			return "--use takes xts, cbc, ctr, gcm, fscrypt and hmac";
+			return "--use takes xts, cbc, ctr, gcm, fscrypt, hmac and transport";
 		spec->uses |= 1U << use_number(word);
 	}
 	return NULL;
@@ -130,7 +130,7 @@ static const char *set_lease_end(struct kek_spec *spec, const char *arg)
 	return NULL;
 }
 
-static const char *set_threshold(struct kek_spec *spec, const char *arg)
+const char *spec_set_threshold(struct kek_spec *spec, const char *arg)
 {
 	unsigned long k;
 
@@ -144,9 +144,9 @@ static const char *take_option(int opt, char *arg, struct kek_spec *spec)
 {
 	switch (opt) {
 	case 'v':
-		return add_vault(spec, arg);
+		return spec_add_vault(spec, arg);
 	case 'k':
-		return set_threshold(spec, arg);
+		return spec_set_threshold(spec, arg);
 	case 'u':
 		return add_uses(spec, arg);
 	case 'l':
@@ -164,15 +164,8 @@ static const char *take_option(int opt, char *arg, struct kek_spec *spec)
 	}
 }
 
-static const char *take_rest(struct kek_spec *spec, int argc, char *argv[])
+const char *spec_check_threshold(struct kek_spec *spec)
 {
-	if (optind + 1 != argc)
-		return "give one name";
-	spec->name = argv[optind];
-	if (!name_ok(spec->name))
-		return "a name has 1 to 63 of A-Z a-z 0-9 . _ -";
-	if (!spec->n_shares)
-		return "give a vault with --vault";
 	/* One of two and two of two are not alike: nobody should get either. */
 	if (!spec->threshold && spec->n_shares > 1)
 		return "with several vaults, say with --threshold how many of them an unseal needs";
@@ -180,10 +173,27 @@ static const char *take_rest(struct kek_spec *spec, int argc, char *argv[])
 		spec->threshold = 1;
 	if (spec->threshold > spec->n_shares)
 		return "--threshold is higher than the number of vaults";
+	return NULL;
+}
+
+static const char *take_rest(struct kek_spec *spec, int argc, char *argv[])
+{
+	const char *why;
+
+	if (optind + 1 != argc)
+		return "give one name";
+	spec->name = argv[optind];
+	if (!name_ok(spec->name))
+		return "a name has 1 to 63 of A-Z a-z 0-9 . _ -";
+	if (!spec->n_shares)
+		return "give a vault with --vault";
+	why = spec_check_threshold(spec);
+	if (why)
+		return why;
 	if (spec->not_after && spec->not_after <= spec->not_before)
 		return "--not-after is not after --not-before";
 	if (!spec->uses)
-		spec->uses = ALL_USES;
+		spec->uses = BLOB_USES;
 	return NULL;
 }
 
@@ -233,8 +243,23 @@ static int check_another_key(const struct kek_spec *spec, size_t i)
 	return 0;
 }
 
+/* The daemon sees the secrets of clear shares: alone they must not do. */
+static int check_clear(const struct kek_spec *spec)
+{
+	size_t i, clear = 0;
+
+	for (i = 0; i < spec->n_shares; i++)
+		clear += spec->shares[i].key.method == VAULTRING_METHOD_CLEAR;
+	if (clear < spec->threshold)
+		return 0;
+	say_error("kek %s: %zu of its vaults give clear shares, which "
+		  "vaultringd sees; --threshold must be higher than that, with "
+		  "an oblivious or sealed vault beside them", spec->name, clear);
+	return -EINVAL;
+}
+
 /* What the kernel would refuse is said here, where it can be said well. */
-static int ask_public_keys(const struct pins *pins, struct kek_spec *spec)
+int spec_ask_public_keys(const struct pins *pins, struct kek_spec *spec)
 {
 	size_t i;
 
@@ -246,15 +271,27 @@ static int ask_public_keys(const struct pins *pins, struct kek_spec *spec)
 			return -EIO;
 		if (check_another_key(spec, i))
 			return -EINVAL;
-		if (pins_have_vault(pins, key->fingerprint))
+		if (pins_have_vault(pins, key->fingerprint)) {
+			if (key->symmetric && vault_wrap(vault, key))
+				return -EIO;
 			continue;
+		}
 		say_error("vault %s: its public key is not trusted on this "
 			  "machine yet (SHA-256 %s); if it is the right one: "
 			  "vaultring vault pin %s", vault, key->fingerprint,
 			  vault);
 		return -EACCES;
 	}
-	return 0;
+	return check_clear(spec);
+}
+
+void spec_wipe(struct kek_spec *spec)
+{
+	size_t i;
+
+	for (i = 0; i < spec->n_shares; i++)
+		explicit_bzero(&spec->shares[i].key.given,
+			       sizeof(spec->shares[i].key.given));
 }
 
 static int make_envelope(const struct kek_spec *spec, struct kek_made *made)
@@ -307,7 +344,7 @@ static int make(struct kek_spec *spec, struct kek_made *made)
 	if (err || pins_read(&pins, true))
 		return -1;
 	err = check_not_pinned(&pins, spec->name) ?:
-	      ask_public_keys(&pins, spec) ?:
+	      spec_ask_public_keys(&pins, spec) ?:
 	      pins_load(&pins) ?:
 	      make_envelope(spec, made) ?:
 	      pin(&pins, spec->name, made->id);
@@ -384,7 +421,7 @@ int kek_create(const struct verb *verb, int argc, char *argv[])
 	};
 	const char *why = NULL;
 	struct kek_made made;
-	int opt;
+	int opt, err;
 
 	while (!why && (opt = verb_getopt(verb, argc, argv, options))) {
 		if (!strchr("vkuleUGba", opt))
@@ -395,7 +432,9 @@ int kek_create(const struct verb *verb, int argc, char *argv[])
 		why = take_rest(&spec, argc, argv);
 	if (why)
 		return verb_usage(verb, "%s", why);
-	if (!need_root(verb) || make(&spec, &made))
+	if (!need_root(verb))
 		return FAILED;
-	return store(spec.name, &made);
+	err = make(&spec, &made);
+	spec_wipe(&spec);
+	return err ? FAILED : store(spec.name, &made);
 }

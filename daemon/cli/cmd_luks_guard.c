@@ -28,7 +28,6 @@
 #define GUARD_DIR	"/run/vaultring-guard"
 #endif
 #define MARGIN		6	/* seconds before the end, of a long lease */
-#define THAW_TIMEOUT	10000	/* milliseconds */
 #define MAX_STATE	(1 << 20)
 
 /*
@@ -36,7 +35,7 @@
  * guard that is started anew.
  */
 static json_t *frozen;
-static int freeze_timeout;	/* ms */
+static int freeze_timeout, resume_timeout;	/* ms */
 
 static void load_state(void)
 {
@@ -101,7 +100,7 @@ static void thaw_under(const json_t *kek)
 			mappings_add(&mappings, name);
 	if (!mappings.n)
 		return;
-	thaw_volumes(&mappings, THAW_TIMEOUT);
+	thaw_volumes(&mappings, resume_timeout);
 	for (i = 0; i < mappings.n; i++) {
 		name = mappings.list[i].name;
 		if (mappings.list[i].outcome == FROZEN_DONE)
@@ -206,6 +205,7 @@ int luks_guard(const struct verb *verb, int argc, char *argv[])
 		return FAILED;
 	freeze = config.freeze;
 	freeze_timeout = (int)(config.freeze_timeout_usec / 1000) ?: 1;
+	resume_timeout = (int)(config.resume_timeout_usec / 1000) ?: 1;
 	config_free(&config);
 	if (freeze)
 		return guard();

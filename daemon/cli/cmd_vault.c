@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../share.h"
 #include "cli.h"
 
 static void age(char *buf, size_t size, const json_t *when)
@@ -29,6 +30,42 @@ static const char *text(const json_t *object, const char *member)
 	const char *value = json_string_value(json_object_get(object, member));
 
 	return value ? value : "-";
+}
+
+/* What is wrong with one key that KEKs were made with, or to be done about it. */
+static void print_key(const json_t *key)
+{
+	const char *name = text(key, "key"), *state = text(key, "state");
+
+	if (!strcmp(state, "refused") || !strcmp(state, "doubted"))
+		printf("%s: %s, key %.16s...: %s\n", name,
+		       *state == 'r' ? "refused" : "refused once",
+		       text(key, "fingerprint"), text(key, "message"));
+	if (json_is_string(json_object_get(key, "newest")))
+		printf("%s: has a new version, key %.16s...; KEKs have %.16s...; try: vaultring vault pin %s, then vaultring kek reseal --newer\n",
+		       name, text(key, "newest"), text(key, "fingerprint"),
+		       name);
+}
+
+/* Those it has, the last one it had, and those of its keys. */
+static void print_troubles(const json_t *vault)
+{
+	const char *message = json_string_value(json_object_get(vault,
+								"message"));
+	const json_t *last = json_object_get(vault, "last_error");
+	char when[48];
+	json_t *key;
+	size_t i;
+
+	if (message && *message) {
+		printf("%s: %s\n", text(vault, "name"), message);
+	} else if (json_is_object(last)) {
+		age(when, sizeof(when), json_object_get(last, "when"));
+		printf("%s: last error %s: %s\n", text(vault, "name"), when,
+		       text(last, "message"));
+	}
+	json_array_foreach(json_object_get(vault, "keys"), i, key)
+		print_key(key);
 }
 
 void print_vaults(const json_t *vaults)
@@ -57,13 +94,8 @@ void print_vaults(const json_t *vaults)
 			  text(vault, "uri"), NULL);
 	}
 	table_print(&table);
-	json_array_foreach(vaults, i, vault) {
-		const char *message = json_string_value(
-			json_object_get(vault, "message"));
-
-		if (message && *message)
-			printf("%s: %s\n", text(vault, "name"), message);
-	}
+	json_array_foreach(vaults, i, vault)
+		print_troubles(vault);
 }
 
 static int vault_list(const struct verb *verb, int argc, char *argv[])
@@ -98,6 +130,33 @@ static int vault_list(const struct verb *verb, int argc, char *argv[])
 	return DONE;
 }
 
+static const char *checked(uint32_t method)
+{
+	switch (method) {
+	case VAULTRING_METHOD_SEALED:
+		return "released its key for this kernel";
+	case VAULTRING_METHOD_CLEAR:
+		return "decrypted a throw-away secret correctly";
+	default:
+		return "answered a throw-away point correctly";
+	}
+}
+
+/* What a sealed key is, the kernel tells root and not the daemon. */
+int check_sealed(const char *vault, json_t *reply)
+{
+	struct public_key key = { .len = 0 };
+	int err;
+
+	if (method_of(reply) != VAULTRING_METHOD_SEALED)
+		return 0;
+	err = sealed_key(vault, &key);
+	if (!err)
+		json_object_set_new(reply, "fingerprint",
+				    json_string(key.fingerprint));
+	return err;
+}
+
 static int vault_check(const struct verb *verb, int argc, char *argv[])
 {
 	static const struct option options[] = {
@@ -119,12 +178,14 @@ static int vault_check(const struct verb *verb, int argc, char *argv[])
 		return FAILED;
 	reply = daemon_call("vaultring.VaultCheck",
 			    json_pack("{s:s}", "vault", argv[optind]));
-	if (!reply)
+	if (!reply || check_sealed(argv[optind], reply)) {
+		json_decref(reply);
 		return FAILED;
+	}
 	if (json)
 		return print_json(reply);
-	printf("vault %s: answered a throw-away point correctly in %.0f ms\n"
-	       "fingerprint %s\n", argv[optind],
+	printf("vault %s: %s in %.0f ms\nfingerprint %s\n", argv[optind],
+	       checked(method_of(reply)),
 	       json_number_value(json_object_get(reply, "latency_ms")),
 	       text(reply, "fingerprint"));
 	json_decref(reply);
@@ -133,30 +194,52 @@ static int vault_check(const struct verb *verb, int argc, char *argv[])
 
 int vault_public_key(const char *vault, struct public_key *key)
 {
-	uint8_t hash[FINGERPRINT_SIZE];
-	const char *hex;
+	struct share_key known;
 	json_t *reply;
-	ssize_t len;
+	int err;
 
 	memset(key, 0, sizeof(*key));
 	reply = daemon_call("vaultring.VaultPublicKey",
 			    json_pack("{s:s}", "vault", vault));
 	if (!reply)
 		return -1;
-	hex = json_string_value(json_object_get(reply, "spki"));
-	len = hex ? hex_decode_any(hex, key->spki, sizeof(key->spki)) : -1;
+	key->method = method_of(reply);
+	err = share_take_key(reply, &known);
+	key->symmetric = !err && known.symmetric;
 	json_decref(reply);
-	if (len <= 0 || sha256(key->spki, (size_t)len, hash)) {
+	if (key->method == VAULTRING_METHOD_SEALED)
+		return sealed_key(vault, key);
+	if (!key->method || err ||
+	    (key->symmetric && key->method != VAULTRING_METHOD_CLEAR)) {
 		say_error("vault %s: the daemon's answer holds no public key",
 			  vault);
 		return -1;
 	}
-	key->len = (size_t)len;
-	hex_encode(key->fingerprint, hash, sizeof(hash));
+	key->len = known.len;
+	memcpy(key->data, known.data, known.len);
+	copy_text(key->fingerprint, sizeof(key->fingerprint),
+		  known.fingerprint);
 	return 0;
 }
 
-static int pin_vault(const char *vault, const char *expected)
+int vault_wrap(const char *vault, struct public_key *key)
+{
+	json_t *reply = daemon_call("vaultring.VaultWrap",
+				    json_pack("{s:s, s:s}", "vault", vault,
+					      "fingerprint", key->fingerprint));
+	int err;
+
+	if (!reply)
+		return -1;
+	err = share_take_wrapped(reply, &key->given);
+	json_decref(reply);
+	if (err)
+		say_error("vault %s: the daemon's answer holds no share",
+			  vault);
+	return err;
+}
+
+int vault_trust(const char *vault, const char *expected)
 {
 	struct public_key key;
 	struct pins pins;
@@ -169,6 +252,8 @@ static int pin_vault(const char *vault, const char *expected)
 	if (err)
 		goto out;
 	printf("vault %s\nfingerprint %s\n", vault, key.fingerprint);
+	if (key.symmetric)
+		printf("identity    %s\n", (char *)key.data);
 	if (expected && strcasecmp(expected, key.fingerprint)) {
 		say_error("vault %s: this is not the expected fingerprint; "
 			  "somebody else's key?  Nothing was changed", vault);
@@ -231,14 +316,14 @@ static int vault_pin(const struct verb *verb, int argc, char *argv[])
 		return verb_usage(verb, "%s: not a vault's name", argv[optind]);
 	if (!need_root(verb))
 		return FAILED;
-	return load ? load_pins() : pin_vault(argv[optind], expected);
+	return load ? load_pins() : vault_trust(argv[optind], expected);
 }
 
 const struct verb verb_vault[] = {
 	{ "list", vault_list, "[--json]", "configured vaults and their state",
 	  "      --json  for programs\n", NULL, NULL },
 	{ "check", vault_check, "VAULT[:KEY] [--json]",
-	  "one full exchange with a throw-away point",
+	  "one full exchange with a throw-away value",
 	  "      --json  for programs\n", NULL, NULL },
 	{ "init", vault_init, "VAULT", "make the key of a vault, if it is a TPM",
 	  "\nThe key is made in the TPM, under the handle or for the file that the\n"
@@ -249,8 +334,14 @@ const struct verb verb_vault[] = {
 	{ "pin", vault_pin, "VAULT[:KEY]|--load [OPTION...]",
 	  "trust a vault's public key",
 	  "      --fingerprint HEX  refuse any other key; the SHA-256 of its\n"
-	  "                         DER SubjectPublicKeyInfo\n"
+	  "                         DER SubjectPublicKeyInfo or, of a symmetric\n"
+	  "                         key, of its identity\n"
 	  "      --load             send " PINS_FILE " to the kernel as it is\n",
 	  NULL, NULL },
+	{ "policy", vault_policy, "VAULT[:KEY] [--config FILE]",
+	  "what an OpenBao server must permit",
+	  "      --config FILE  in place of " CONF_FILE "\n"
+	  "\nPrints an ACL policy that permits what the vault's settings need and\n"
+	  "nothing else, for: bao policy write NAME -\n", NULL, NULL },
 	{ 0 }
 };

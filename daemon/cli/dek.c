@@ -31,6 +31,7 @@ int dek_parse(const char *object, const uint8_t *data, size_t len,
 	}
 	if (blob->version != VAULTRING_BLOB_VERSION ||
 	    blob->wrap != VAULTRING_WRAP_AES256_GCM || !use_name(blob->use) ||
+	    blob->use == VAULTRING_USE_TRANSPORT ||
 	    blob->dek_len < VAULTRING_DEK_MIN ||
 	    blob->dek_len > VAULTRING_DEK_MAX) {
 		say_error("%s: a blob of a kind that this program does not know",

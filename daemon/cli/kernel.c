@@ -16,19 +16,9 @@
 #include <netlink/netlink.h>
 
 #include "cli.h"
+#include "kernel_call.h"
 
-#define REPLY_TIMEOUT	30	/* seconds; the kernel drains I/O in a revoke */
 #define MAX_REQUEST	(256 << 10)
-
-/* One request and what came of it. */
-struct exchange {
-	struct nl_sock *sock;
-	struct nl_msg *msg;
-	int err;
-	bool done;
-	void (*valid)(struct nlattr **attrs, void *arg);
-	void *arg;
-};
 
 static char error_text[512];
 
@@ -37,7 +27,7 @@ const char *kernel_error(void)
 	return error_text;
 }
 
-static int set_error(int err, const char *text)
+int kernel_set_error(int err, const char *text)
 {
 	snprintf(error_text, sizeof(error_text), "%s", text);
 	return err;
@@ -50,6 +40,7 @@ static int on_valid(struct nl_msg *msg, void *arg)
 
 	if (genlmsg_parse(nlmsg_hdr(msg), 0, attrs, VAULTRING_A_MAX, NULL) < 0)
 		return NL_SKIP;
+	exchange->reply = genlmsg_hdr(nlmsg_hdr(msg));
 	if (exchange->valid)
 		exchange->valid(attrs, exchange->arg);
 	return NL_OK;
@@ -75,7 +66,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *nlerr, void *arg)
 	(void)from;
 	exchange->err = nlerr->error;
 	exchange->done = true;
-	set_error(0, nlerr->error == -EPERM ?
+	kernel_set_error(0, nlerr->error == -EPERM ?
 		  "only root may ask the module" : strerror(-nlerr->error));
 	if (!(header->nlmsg_flags & NLM_F_CAPPED))
 		skip += nlerr->msg.nlmsg_len - NLMSG_HDRLEN;
@@ -91,14 +82,18 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *nlerr, void *arg)
 	return NL_STOP;
 }
 
-static int start(struct exchange *exchange, uint8_t command, int flags)
+int kernel_begin(struct exchange *exchange, uint8_t command, int flags)
 {
-	struct timeval timeout = { .tv_sec = REPLY_TIMEOUT };
+	/* The kernel drains I/O in a revoke. */
+	uint32_t ms = tools_timeout();
+	struct timeval timeout = {
+		.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000,
+	};
 	int family, one = 1, fd;
 
 	exchange->sock = nl_socket_alloc();
 	if (!exchange->sock || genl_connect(exchange->sock))
-		return set_error(-ENOMEM, "no netlink socket");
+		return kernel_set_error(-ENOMEM, "no netlink socket");
 	fd = nl_socket_get_fd(exchange->sock);
 	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
 	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
@@ -108,23 +103,23 @@ static int start(struct exchange *exchange, uint8_t command, int flags)
 
 	family = genl_ctrl_resolve(exchange->sock, VAULTRING_FAMILY_NAME);
 	if (family < 0)
-		return set_error(-ENODEV, "the vaultring module is not loaded; "
+		return kernel_set_error(-ENODEV, "the vaultring module is not loaded; "
 				 "try: modprobe vaultring");
 	exchange->msg = nlmsg_alloc_size(MAX_REQUEST);
 	if (!exchange->msg ||
 	    !genlmsg_put(exchange->msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0,
 			 flags, command, VAULTRING_FAMILY_VERSION))
-		return set_error(-ENOMEM, "out of memory");
+		return kernel_set_error(-ENOMEM, "out of memory");
 	return 0;
 }
 
-static int finish(struct exchange *exchange)
+int kernel_finish(struct exchange *exchange)
 {
 	struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
 	int err;
 
 	if (!cb)
-		return set_error(-ENOMEM, "out of memory");
+		return kernel_set_error(-ENOMEM, "out of memory");
 	nl_cb_set(cb, NL_CB_VALID, NL_CB_CUSTOM, on_valid, exchange);
 	nl_cb_set(cb, NL_CB_ACK, NL_CB_CUSTOM, on_done, exchange);
 	nl_cb_set(cb, NL_CB_FINISH, NL_CB_CUSTOM, on_done, exchange);
@@ -137,14 +132,24 @@ static int finish(struct exchange *exchange)
 	if (exchange->err)
 		return exchange->err;
 	if (!exchange->done)
-		return set_error(-ETIMEDOUT, nl_geterror(err));
+		return kernel_set_error(-ETIMEDOUT, nl_geterror(err));
 	return 0;
 }
 
-static void drop(struct exchange *exchange)
+void kernel_drop(struct exchange *exchange)
 {
+	/* It may have held a clear share's secret. */
+	if (exchange->msg)
+		explicit_bzero(nlmsg_data(nlmsg_hdr(exchange->msg)),
+			       (size_t)nlmsg_datalen(nlmsg_hdr(exchange->msg)));
 	nlmsg_free(exchange->msg);
 	nl_socket_free(exchange->sock);
+}
+
+int kernel_put_answer(struct nl_msg *msg, const struct public_key *key)
+{
+	return nla_put(msg, VAULTRING_A_SHARE_ANSWER, (int)key->len, key->data) ?:
+	       nla_put_u32(msg, VAULTRING_A_SHARE_HASH, key->hash);
 }
 
 static void take_status(struct nlattr **attrs, void *arg)
@@ -167,10 +172,10 @@ int kernel_status(struct kernel_status *status)
 	int err;
 
 	memset(status, 0, sizeof(*status));
-	err = start(&exchange, VAULTRING_CMD_STATUS_GET, 0);
+	err = kernel_begin(&exchange, VAULTRING_CMD_STATUS_GET, 0);
 	if (!err)
-		err = finish(&exchange);
-	drop(&exchange);
+		err = kernel_finish(&exchange);
+	kernel_drop(&exchange);
 	return err;
 }
 
@@ -226,10 +231,10 @@ json_t *kernel_keks(int *err)
 	json_t *keks = json_array();
 	struct exchange exchange = { .valid = take_kek, .arg = keks };
 
-	*err = start(&exchange, VAULTRING_CMD_KEK_GET, NLM_F_DUMP);
+	*err = kernel_begin(&exchange, VAULTRING_CMD_KEK_GET, NLM_F_DUMP);
 	if (!*err)
-		*err = finish(&exchange);
-	drop(&exchange);
+		*err = kernel_finish(&exchange);
+	kernel_drop(&exchange);
 	if (!*err)
 		return keks;
 	json_decref(keks);
@@ -248,12 +253,12 @@ int kernel_revoke(const char *name, uint32_t *transforms)
 	int err;
 
 	*transforms = 0;
-	err = start(&exchange, VAULTRING_CMD_KEK_REVOKE, 0);
+	err = kernel_begin(&exchange, VAULTRING_CMD_KEK_REVOKE, 0);
 	if (!err && nla_put_string(exchange.msg, VAULTRING_A_NAME, name))
-		err = set_error(-EMSGSIZE, "name too long");
+		err = kernel_set_error(-EMSGSIZE, "name too long");
 	if (!err)
-		err = finish(&exchange);
-	drop(&exchange);
+		err = kernel_finish(&exchange);
+	kernel_drop(&exchange);
 	return err;
 }
 
@@ -271,6 +276,17 @@ static void take_made(struct nlattr **attrs, void *arg)
 	hex_encode(made->id, nla_data(id), VAULTRING_ID_SIZE);
 }
 
+/* The vault's name for it, and a share that it has wrapped already. */
+static int put_given(struct nl_msg *msg, const struct public_key *key)
+{
+	return nla_put_string(msg, VAULTRING_A_SHARE_IDENTITY,
+			      (const char *)key->data) ?:
+	       nla_put(msg, VAULTRING_A_SHARE_CHALLENGE,
+		       sizeof(key->given.wrapped), key->given.wrapped) ?:
+	       nla_put(msg, VAULTRING_A_SHARE_ANSWER,
+		       sizeof(key->given.secret), key->given.secret);
+}
+
 static int put_share(struct nl_msg *msg, const char *vault,
 		     const struct public_key *key)
 {
@@ -279,12 +295,27 @@ static int put_share(struct nl_msg *msg, const char *vault,
 
 	if (!nest)
 		return -ENOMEM;
-	err = nla_put_u32(msg, VAULTRING_A_SHARE_METHOD,
-			  VAULTRING_METHOD_OBLIVIOUS) ?:
-	      nla_put_string(msg, VAULTRING_A_SHARE_VAULT, vault) ?:
-	      nla_put(msg, VAULTRING_A_SHARE_PUBLIC_KEY, (int)key->len,
-		      key->spki);
+	err = nla_put_u32(msg, VAULTRING_A_SHARE_METHOD, key->method) ?:
+	      nla_put_string(msg, VAULTRING_A_SHARE_VAULT, vault);
+	if (!err && key->method == VAULTRING_METHOD_SEALED)
+		err = kernel_put_answer(msg, key);
+	else if (!err && key->symmetric)
+		err = put_given(msg, key);
+	else if (!err)
+		err = nla_put(msg, VAULTRING_A_SHARE_PUBLIC_KEY, (int)key->len,
+			      key->data);
 	nla_nest_end(msg, nest);
+	return err;
+}
+
+int kernel_put_shares(struct nl_msg *msg, const struct kek_spec *spec)
+{
+	int err = nla_put_u32(msg, VAULTRING_A_THRESHOLD, spec->threshold);
+	size_t i;
+
+	for (i = 0; !err && i < spec->n_shares; i++)
+		err = put_share(msg, spec->shares[i].vault,
+				&spec->shares[i].key);
 	return err;
 }
 
@@ -296,7 +327,6 @@ static int put_kek(struct nl_msg *msg, const struct kek_spec *spec)
 	err = nla_put_string(msg, VAULTRING_A_NAME, spec->name) ?:
 	      nla_put_u32(msg, VAULTRING_A_VERSION, spec->version) ?:
 	      nla_put_u32(msg, VAULTRING_A_USES, spec->uses) ?:
-	      nla_put_u32(msg, VAULTRING_A_THRESHOLD, spec->threshold) ?:
 	      nla_put_u32(msg, VAULTRING_A_LEASE, spec->lease) ?:
 	      nla_put_u32(msg, VAULTRING_A_LEASE_END, spec->lease_end) ?:
 	      nla_put_u64(msg, VAULTRING_A_NOT_BEFORE, spec->not_before) ?:
@@ -305,10 +335,7 @@ static int put_kek(struct nl_msg *msg, const struct kek_spec *spec)
 		err = nla_put_u32(msg, VAULTRING_A_UID, spec->uids[i]);
 	for (i = 0; !err && i < spec->n_gids; i++)
 		err = nla_put_u32(msg, VAULTRING_A_GID, spec->gids[i]);
-	for (i = 0; !err && i < spec->n_shares; i++)
-		err = put_share(msg, spec->shares[i].vault,
-				&spec->shares[i].key);
-	return err;
+	return err ?: kernel_put_shares(msg, spec);
 }
 
 int kernel_kek_create(const struct kek_spec *spec, struct kek_made *made)
@@ -317,14 +344,14 @@ int kernel_kek_create(const struct kek_spec *spec, struct kek_made *made)
 	int err;
 
 	memset(made, 0, sizeof(*made));
-	err = start(&exchange, VAULTRING_CMD_KEK_CREATE, 0);
+	err = kernel_begin(&exchange, VAULTRING_CMD_KEK_CREATE, 0);
 	if (!err && put_kek(exchange.msg, spec))
-		err = set_error(-EMSGSIZE, "its description is too long");
+		err = kernel_set_error(-EMSGSIZE, "its description is too long");
 	if (!err)
-		err = finish(&exchange);
-	drop(&exchange);
+		err = kernel_finish(&exchange);
+	kernel_drop(&exchange);
 	if (!err && !made->len)
-		err = set_error(-EPROTO, "the module's answer holds no envelope; "
+		err = kernel_set_error(-EPROTO, "the module's answer holds no envelope; "
 				"are module and tools of the same version?");
 	return err;
 }
@@ -356,14 +383,14 @@ int kernel_pins_set(const struct pins *pins)
 	struct exchange exchange = { 0 };
 	const char *at = pins->text;
 	struct pin pin = { 0 };
-	int err = start(&exchange, VAULTRING_CMD_PINS_SET, 0);
+	int err = kernel_begin(&exchange, VAULTRING_CMD_PINS_SET, 0);
 
 	while (!err && pins_next(&at, &pin) > 0)
 		if (put_pin(exchange.msg, &pin))
-			err = set_error(-EMSGSIZE, "too many pins");
+			err = kernel_set_error(-EMSGSIZE, "too many pins");
 	if (!err)
-		err = finish(&exchange);
-	drop(&exchange);
+		err = kernel_finish(&exchange);
+	kernel_drop(&exchange);
 	return err;
 }
 

@@ -157,18 +157,19 @@ static const char *const use_names[] = {
 	[VAULTRING_USE_GCM] = "gcm",
 	[VAULTRING_USE_FSCRYPT] = "fscrypt",
 	[VAULTRING_USE_HMAC] = "hmac",
+	[VAULTRING_USE_TRANSPORT] = "transport",
 };
 
 const char *use_name(unsigned int use)
 {
-	return use <= VAULTRING_USE_HMAC ? use_names[use] : NULL;
+	return use <= VAULTRING_USE_TRANSPORT ? use_names[use] : NULL;
 }
 
 unsigned int use_number(const char *name)
 {
 	unsigned int use;
 
-	for (use = 1; use <= VAULTRING_USE_HMAC; use++)
+	for (use = 1; use <= VAULTRING_USE_TRANSPORT; use++)
 		if (!strcmp(name, use_names[use]))
 			return use;
 	return 0;
@@ -179,7 +180,7 @@ json_t *use_list(uint32_t mask)
 	json_t *list = json_array();
 	unsigned int use;
 
-	for (use = 1; use <= VAULTRING_USE_HMAC; use++)
+	for (use = 1; use <= VAULTRING_USE_TRANSPORT; use++)
 		if (mask & 1U << use)
 			json_array_append_new(list, json_string(use_names[use]));
 	return list;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../secret.h"
 #include "cli.h"
 
 static const struct verb verbs[] = {
@@ -17,10 +18,13 @@ static const struct verb verbs[] = {
 	{ "doctor", cmd_doctor, "[--json]",
 	  "check the set-up and say what to do",
 	  "      --json  for programs\n", NULL, NULL },
-	{ "vault", verb_group, "list|check|init|pin", "vaults and trust in them",
-	  NULL, verb_vault, NULL },
-	{ "kek", verb_group, "create|list|show|unseal|revoke",
+	{ "vault", verb_group, "list|check|init|pin|policy",
+	  "vaults and trust in them", NULL, verb_vault, NULL },
+	{ "kek", verb_group, "create|reseal|list|show|unseal|revoke",
 	  "keys that wrap data keys", NULL, verb_kek, NULL },
+	{ "transport", verb_group, "show|keep|load",
+	  "the kernel's key that vaults release keys for", NULL,
+	  verb_transport, NULL },
 	{ "dek", verb_group, "new|show", "wrapped data keys in files",
 	  NULL, verb_dek, NULL },
 	{ "luks", verb_group, "format|open|close|suspend|resume|guard", "LUKS2 volumes",
@@ -136,6 +140,7 @@ int main(int argc, char *argv[])
 {
 	int status;
 
+	secret_wipe_json();
 	if (argc < 2)
 		return usage(stderr);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||

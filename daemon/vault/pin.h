@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The PIN of a vault, in a file that pin-source names
+ * The PIN of a vault, or what else it wants to be shown, in a file that a
+ * setting names
  *
  * Vaults lock themselves after some wrong PINs.  So one that was refused for a
  * key is not tried again for it before its file changes, or somebody asks for a
@@ -19,21 +20,25 @@
 
 struct pin {
 	const char *source;	/* its file, or NULL */
-	const char *asker;	/* "the token", for messages */
+	/* For messages: */
+	const char *asker;	/* "the token" */
+	const char *what;	/* "PIN" */
+	const char *setting;	/* "pin-source" */
 	/* For which keys, with the file as it was then; when full, for all. */
 	char refused[PIN_KEYS_MAX][PIN_KEY_SIZE];
 	unsigned int n_refused;
+	char why[80];		/* the last time */
 	struct stat file;
 };
 
-/* Takes the path out of pin-source's value, which may be NULL. */
+/* Takes the path out of the setting's value, which may be NULL. */
 int pin_configure(struct pin *pin, const char *source);
 /*
  * At least 1 byte and at most max, for that key ("": the vault's own); to be
  * freed.  pin has a source.
  */
 int pin_read(struct pin *pin, const char *key, size_t max, struct secret *out);
-void pin_refuse(struct pin *pin, const char *key);
+void pin_refuse(struct pin *pin, const char *key, const char *why);
 bool pin_is_refused(const struct pin *pin, const char *key);
 
 #endif /* VAULTRING_PIN_H */

@@ -23,19 +23,24 @@
 #define PIN_MAX 255
 #define MAX_SLOTS 256
 
-static struct p11 p11 = { .pin.asker = "the token" };
+static struct p11 p11 = {
+	.pin = { .asker = "the token", .what = "PIN", .setting = "pin-source" },
+};
 
 int p11_fail(const char *what, CK_RV rv)
 {
 	int err;
 
+	/*
+	 * A token without a PIN is none of these: SoftHSM says so when another
+	 * process is writing the token's file.
+	 */
 	switch (rv) {
 	case CKR_PIN_INCORRECT:
 	case CKR_PIN_INVALID:
 	case CKR_PIN_LEN_RANGE:
 	case CKR_PIN_EXPIRED:
 	case CKR_PIN_LOCKED:
-	case CKR_USER_PIN_NOT_INITIALIZED:
 	case CKR_KEY_FUNCTION_NOT_PERMITTED:
 	case CKR_KEY_TYPE_INCONSISTENT:
 	case CKR_MECHANISM_INVALID:
@@ -139,7 +144,7 @@ static int slot_find(struct p11 *p, CK_SLOT_ID *slot, CK_TOKEN_INFO *token)
 		return vault_fail(-EAGAIN, "token \"%s\" is not present",
 				  p->token);
 	if (found > 1)
-		return vault_fail(-ENOKEY, "%lu tokens match \"%s\"; add serial= to its uri",
+		return vault_fail_here("%lu tokens match \"%s\"; add serial= to its uri",
 				  found, p->token);
 	return 0;
 }
@@ -152,11 +157,14 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 
 	if (!(token->flags & CKF_LOGIN_REQUIRED))
 		return 0;
+	/* Tokens in files write at a login. */
+	if (!vault_awaited())
+		return vault_fail(-EAGAIN, "nobody waits for it any more");
 	if (token->flags & CKF_PROTECTED_AUTHENTICATION_PATH && !p->pin.source) {
 		rv = p->f->C_Login(p->session, CKU_USER, NULL, 0);
 	} else {
 		if (!p->pin.source)
-			return vault_fail(-ENOKEY, "the token wants a PIN; set pin-source");
+			return vault_fail_here("the token wants a PIN; set pin-source");
 		err = pin_read(&p->pin, "", PIN_MAX, &pin);
 		if (err)
 			return err;
@@ -167,7 +175,7 @@ static int login(struct p11 *p, const CK_TOKEN_INFO *token)
 		return 0;
 	err = p11_fail("C_Login", rv);
 	if (err == -ENOKEY) {
-		pin_refuse(&p->pin, "");
+		pin_refuse(&p->pin, "", p11_kit_strerror(rv));
 		vault_fail(err, "the token refused the PIN in %s: %s",
 			   p->pin.source ?: "its reader", p11_kit_strerror(rv));
 	}
@@ -199,22 +207,29 @@ static int session_open(struct p11 *p)
 typedef int (*session_work)(struct p11 *p, const char *key, void *arg);
 
 /*
- * Every failure ends the session and the library's memory of the token.  Only
- * what failed in an old session is worth a second try.
+ * Every failure ends the session and the library's memory of the token.  What
+ * failed in an old session is worth a second try.  So is a refusal: a token that
+ * is taken out at this moment looks like one without the key, and by the second
+ * try it is away.
  */
 static int in_session(const char *key, session_work work, void *arg)
 {
-	bool old;
+	bool old, worked, again = false;
 	int err;
 
 	do {
 		old = p11.open;
 		err = session_open(&p11);
+		worked = !err;
 		if (!err)
 			err = work(&p11, key, arg);
-		if (err)
-			module_close(&p11);
-	} while (err && old);
+		if (!err)
+			return 0;
+		module_close(&p11);
+		if (!old && again)
+			return err;
+		again = true;
+	} while (old || (worked && err == -ENOKEY));
 	return err;
 }
 
@@ -235,6 +250,16 @@ static int p11_public_key(const char *key, bool fresh, uint8_t *spki,
 		p11.pin.n_refused = 0;
 		p11.n_keys = 0;
 	}
+	*len = SPKI_P256_SIZE;
+	return in_session(key, work_public_key, spki);
+}
+
+/* A new session, so that the PIN counts; nobody is there to type at a reader. */
+static int p11_poll(const char *key, uint8_t *spki, size_t *len)
+{
+	if (p11.pin.source)
+		module_close(&p11);
+	p11.n_keys = 0;
 	*len = SPKI_P256_SIZE;
 	return in_session(key, work_public_key, spki);
 }
@@ -318,6 +343,7 @@ const struct vault_ops vault_ops = {
 	.settings	= p11_settings,
 	.configure	= p11_configure,
 	.public_key	= p11_public_key,
+	.poll		= p11_poll,
 	.exchange	= p11_exchange,
 	.close		= p11_close,
 };

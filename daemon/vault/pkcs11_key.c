@@ -92,7 +92,7 @@ static int find_one(struct p11 *p, CK_OBJECT_CLASS class, const char *name,
 		return vault_fail(-ENOKEY, "%s has no %s half on token \"%s\"",
 				  key_text(p, name), what, p->token);
 	if (n > 1)
-		return vault_fail(-ENOKEY, "several %s EC keys are called %s on token \"%s\"; say which with id= in its uri",
+		return vault_fail_here("several %s EC keys are called %s on token \"%s\"; say which with id= in its uri",
 				  what, key_text(p, name) + 4, p->token);
 	*object = found[0];
 	return 0;

@@ -27,8 +27,10 @@
 #include "../util.h"
 #include "vault.h"
 
+static const char *const starting_calls[] = { "execve", "execveat", "kill" };
+
 static const char *const refused_calls[] = {
-	"execve", "execveat", "ptrace", "process_vm_readv",
+	"ptrace", "process_vm_readv",
 	"process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd",
 	"init_module", "finit_module", "delete_module", "kexec_load",
 	"kexec_file_load", "bpf", "perf_event_open", "userfaultfd",
@@ -40,7 +42,7 @@ static const char *const refused_calls[] = {
 	"reboot", "swapon", "swapoff", "acct", "quotactl", "syslog",
 	"settimeofday", "clock_settime", "clock_adjtime", "adjtimex",
 	"sethostname", "setdomainname", "iopl", "ioperm", "modify_ldt",
-	"personality", "vhangup", "fanotify_init", "kill", "tkill",
+	"personality", "vhangup", "fanotify_init", "tkill",
 	"rt_sigqueueinfo", "pidfd_send_signal", "vmsplice",
 };
 
@@ -98,7 +100,8 @@ static int filter_add(scmp_filter_ctx ctx, uint32_t action,
 	return err;
 }
 
-static int filter_load(void)
+/* starts: for a process that is there to start a program. */
+static int filter_load(bool starts)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	int err;
@@ -107,6 +110,9 @@ static int filter_load(void)
 		return -ENOMEM;
 	err = filter_add(ctx, SCMP_ACT_ERRNO(EPERM), refused_calls,
 			 ARRAY_SIZE(refused_calls));
+	if (!err && !starts)
+		err = filter_add(ctx, SCMP_ACT_ERRNO(EPERM), starting_calls,
+				 ARRAY_SIZE(starting_calls));
 	if (!err)
 		err = filter_add_arguments(ctx);
 	if (!err)
@@ -155,11 +161,10 @@ int sandbox_end_sockets(void)
 	return err;
 }
 
-int sandbox_enter(void)
+static int give_up(void)
 {
 	static const struct rlimit none;
 	pid_t parent = getppid();
-	int err;
 
 	umask(077);
 	if (setrlimit(RLIMIT_CORE, &none))
@@ -173,12 +178,21 @@ int sandbox_enter(void)
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) ||
-	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+	    prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0))
 		return -errno;
 	/* The daemon may have died before it could be noticed. */
-	if (getppid() != parent)
-		return -ESRCH;
-	err = filter_load();
+	return getppid() == parent ? 0 : -ESRCH;
+}
+
+int sandbox_enter_runner(void)
+{
+	return give_up() ?: filter_load(true);
+}
+
+int sandbox_enter(void)
+{
+	int err = give_up() ?: filter_load(false);
+
 	if (!err && vault_ops.calls)
 		err = filter_load_list(vault_ops.calls);
 	return err;

@@ -24,7 +24,9 @@
 
 #define N_PCRS 24
 
-static struct tpm tpm = { .pin.asker = "the TPM" };
+static struct tpm tpm = {
+	.pin = { .asker = "the TPM", .what = "PIN", .setting = "pin-source" },
+};
 
 /* Codes of format one carry the number of a parameter, handle or session. */
 TSS2_RC tpm_code(TSS2_RC rc)
@@ -157,6 +159,11 @@ static int tpm_public_key(const char *name, bool fresh, uint8_t *spki,
 	return err ?: tpm_key_spki(&tpm.key, spki, len);
 }
 
+static int tpm_poll(const char *name, uint8_t *spki, size_t *len)
+{
+	return tpm_public_key(name, false, spki, len);
+}
+
 static int tpm_do_exchange(const char *name, const uint8_t point[POINT_SIZE],
 			   uint8_t x[X_SIZE])
 {
@@ -243,6 +250,7 @@ static const char *const tpm_calls[] = {
 	"mlock2", "munlock", "futex", "getrandom", "getpid", "gettid",
 	"clock_gettime", "clock_nanosleep", "nanosleep", "sched_yield",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+	"alarm", "setitimer",
 	"restart_syscall", "exit", "exit_group", "seccomp",
 	"socket", "connect", "sendto", "recvfrom", "getsockopt", "setsockopt",
 	NULL
@@ -254,6 +262,7 @@ const struct vault_ops vault_ops = {
 	.calls		= tpm_calls,
 	.configure	= tpm_configure,
 	.public_key	= tpm_public_key,
+	.poll		= tpm_poll,
 	.exchange	= tpm_do_exchange,
 	.init		= tpm_do_init,
 	.rest		= tpm_rest,

@@ -114,13 +114,13 @@ static int load_file(struct tpm *t, struct tpm_key *key)
 
 	err = file_read(AT_FDCWD, path, MADE_FILE_MAX, &data, &len);
 	if (err)
-		return vault_fail(-ENOKEY, "cannot read the key from %s: %s%s",
+		return vault_fail_here("cannot read the key from %s: %s%s",
 				  path, strerror(-err), err == -ENOENT ?
 				  "; see: vaultring vault init --help" : "");
 	err = unmarshal(data, len, &public, &private);
 	free(data);
 	if (err)
-		return vault_fail(-ENOKEY, "%s is not a TPM's key, or is damaged; restore it from a backup",
+		return vault_fail_here("%s is not a TPM's key, or is damaged; restore it from a backup",
 				  path);
 	err = tpm_storage_key(t, &parent);
 	if (err)

@@ -78,7 +78,7 @@ static int lend_pin(struct tpm *t)
 	int err;
 
 	if (!t->pin.source && pin_is_refused(&t->pin, t->key.name))
-		return vault_fail(-ENOKEY, "%s wants a PIN; set pin-source",
+		return vault_fail_here("%s wants a PIN; set pin-source",
 				  t->key.text);
 	err = tpm_pin(t, t->key.name, &auth);
 	if (!err)
@@ -120,14 +120,14 @@ static int refused(struct tpm *t, TSS2_RC rc)
 	switch (tpm_code(rc)) {
 	case TPM2_RC_AUTH_FAIL:
 	case TPM2_RC_BAD_AUTH:
-		pin_refuse(&t->pin, t->key.name);
+		pin_refuse(&t->pin, t->key.name, "it is wrong");
 		if (!t->pin.source)
-			return vault_fail(-ENOKEY, "%s wants a PIN; set pin-source",
+			return vault_fail_here("%s wants a PIN; set pin-source",
 					  key);
 		return vault_fail(-ENOKEY, "the TPM refused the PIN in %s for %s; each wrong one brings it closer to locking itself",
 				  t->pin.source, key);
 	case TPM2_RC_LOCKOUT:
-		return vault_fail(-ENOKEY, "the TPM has locked %s after too many wrong PINs: it allows one more try after %u s without any, or at once after: tpm2_dictionarylockout --clear-lockout",
+		return vault_fail_here("the TPM has locked %s after too many wrong PINs: it allows one more try after %u s without any, or at once after: tpm2_dictionarylockout --clear-lockout",
 				  key, lockout_interval(t));
 	case TPM2_RC_POLICY_FAIL:
 	case TPM2_RC_PCR_CHANGED:
