@@ -20,6 +20,17 @@
  *	sandbox		tries what it must not be able to do, and derives the right
  *			value only if all of it is refused
  *	logins		works, and says on standard error when C_Login is called
+ *	slow-init	likewise, and takes 1.5 seconds for C_Initialize
+ *	no-pin		C_Login says that the token has no PIN
+ *	counts		likewise of looks for a private key and of C_DeriveKey
+ *	held		counts, and C_DeriveKey waits for a file with the library's
+ *			name and ".go", for 20 seconds at most
+ *	slow-look	counts, and takes 1.5 seconds for such a look
+ *	late		takes 13 seconds for C_DeriveKey, which is right
+ *
+ * A file with its own name and ".mode" goes before that name, each time that the
+ * library is opened.  What follows a dot in a name is there to tell libraries of
+ * one mode apart.
  */
 
 #include <dlfcn.h>
@@ -37,10 +48,38 @@
 
 static CK_FUNCTION_LIST real, list;
 static char mode[32];
+static const char *library = "";
+
+static void say(const char *text)
+{
+	fprintf(stderr, "%s: %s, in %d\n", library, text, getpid());
+}
 
 static int is(const char *name)
 {
 	return !strcmp(mode, name);
+}
+
+static int counts(void)
+{
+	return is("counts") || is("held") || is("slow-look");
+}
+
+/* Of the file beside the library, whose full path that is. */
+static const char *mode_in_file(const char *library)
+{
+	static char text[32];
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s.mode", library);
+	f = fopen(path, "re");
+	if (!f || !fgets(text, sizeof(text), f))
+		text[0] = 0;
+	if (f)
+		fclose(f);
+	text[strcspn(text, "\n")] = 0;
+	return text[0] ? text : NULL;
 }
 
 static void find_mode(void)
@@ -48,9 +87,12 @@ static void find_mode(void)
 	const char *env = getenv("BAD_PKCS11"), *name;
 	Dl_info info;
 
-	if (!env && dladdr(&list, &info)) {
-		name = strstr(info.dli_fname, "bad_pkcs11-");
-		env = name ? name + strlen("bad_pkcs11-") : "";
+	if (dladdr(&list, &info))
+		library = info.dli_fname;
+	if (!env && *library) {
+		name = strstr(library, "bad_pkcs11-");
+		env = mode_in_file(library) ?:
+		      name ? name + strlen("bad_pkcs11-") : "";
 	}
 	snprintf(mode, sizeof(mode), "%.*s", (int)strcspn(env ? env : "", "."),
 		 env ? env : "");
@@ -58,6 +100,7 @@ static void find_mode(void)
 
 static void hang(void)
 {
+	say("it hangs");
 	for (;;)
 		pause();
 }
@@ -66,6 +109,10 @@ static CK_RV bad_initialize(CK_VOID_PTR args)
 {
 	if (is("hang-init"))
 		hang();
+	if (is("slow-init")) {
+		say("C_Initialize is called");
+		usleep(1500000);
+	}
 	return real.C_Initialize(args);
 }
 
@@ -79,12 +126,40 @@ static CK_RV bad_get_slot_list(CK_BBOOL present, CK_SLOT_ID_PTR slots,
 	return rv;
 }
 
+static CK_RV bad_find(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR template,
+		      CK_ULONG count)
+{
+	CK_ULONG i;
+
+	for (i = 0; i < count && counts(); i++) {
+		if (template[i].type != CKA_CLASS ||
+		    *(CK_OBJECT_CLASS *)template[i].pValue != CKO_PRIVATE_KEY)
+			continue;
+		say("a key is looked for");
+		if (is("slow-look"))
+			usleep(1500000);
+	}
+	return real.C_FindObjectsInit(session, template, count);
+}
+
 static CK_RV bad_login(CK_SESSION_HANDLE session, CK_USER_TYPE user,
 		       CK_UTF8CHAR_PTR pin, CK_ULONG len)
 {
-	if (is("logins"))
-		fputs("C_Login is called\n", stderr);
+	if (is("logins") || is("slow-init"))
+		say("C_Login is called");
+	if (is("no-pin"))
+		return CKR_USER_PIN_NOT_INITIALIZED;
 	return real.C_Login(session, user, pin, len);
+}
+
+static void wait_for_go(void)
+{
+	char path[512];
+	int i;
+
+	snprintf(path, sizeof(path), "%s.go", library);
+	for (i = 0; i < 400 && access(path, F_OK); i++)
+		usleep(50000);
 }
 
 /* What a library could do to the host: 0 if nothing of it is possible. */
@@ -129,6 +204,12 @@ static CK_RV bad_derive(CK_SESSION_HANDLE session, CK_MECHANISM_PTR mechanism,
 		"{\"id\":2,\"x\":\"00\"}\n{\"id\":3,\"x\":\"00\"}\n";
 	static int removed;
 
+	if (counts())
+		say("C_DeriveKey is called");
+	if (is("held"))
+		wait_for_go();
+	if (is("late"))
+		sleep(13);
 	if (is("hang"))
 		hang();
 	if (is("crash"))
@@ -202,6 +283,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR out)
 	list.C_Initialize = bad_initialize;
 	list.C_GetSlotList = bad_get_slot_list;
 	list.C_Login = bad_login;
+	list.C_FindObjectsInit = bad_find;
 	list.C_DeriveKey = bad_derive;
 	list.C_GetAttributeValue = bad_get_attribute;
 	*out = is("null") ? NULL : &list;

@@ -102,6 +102,26 @@ doctor_runs()
 	[ $? -le 1 ]
 }
 
+# Each kind of secret; it looks at the file of settings, not at the daemon's.
+doctor_sees_open_secrets()
+{
+	local setting
+
+	cp /etc/vaultring/vaultring.conf "$WORK/conf"
+	install -m 0644 -o vaultring /dev/null "$WORK/open"
+	install -m 0400 -o vaultring /dev/null "$WORK/closed"
+	for setting in pin-source token-file secret-id-file client-secret-file \
+		client-certificate-file; do
+		echo "$setting = $WORK/open"
+		echo "$setting = $WORK/closed"
+	done >> /etc/vaultring/vaultring.conf
+	vaultring doctor > "$WORK/doctor"
+	cat "$WORK/conf" > /etc/vaultring/vaultring.conf
+	grep "$WORK" "$WORK/doctor"
+	[ "$(grep -c "^wrong .*$WORK/open: others" "$WORK/doctor")" = 5 ] &&
+		[ "$(grep -c "^ok .*$WORK/closed: for" "$WORK/doctor")" = 5 ]
+}
+
 doctor_when_stopped()
 {
 	says_when_stopped vaultring doctor
@@ -237,6 +257,7 @@ refused "kek create says that the daemon is stopped, and what to do" \
 ok "no KEK that was refused is pinned" nothing_pinned
 refused "output that cannot be written is an error" "write" full_device
 ok "doctor checks the set-up" doctor_runs
+ok "and who can read each kind of secret" doctor_sees_open_secrets
 refused "doctor says that the daemon is stopped, and what to do" \
 	"systemctl|vaultringd" doctor_when_stopped
 finish

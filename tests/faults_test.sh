@@ -237,6 +237,7 @@ ok "faults were injected" injected 40
 must faults 0 ours
 ok "with each of the module's allocations failing in its turn, too" work each
 ok "they did fail" injected 40
+ok "of shares, reseals and the transport key as well" work shares-each
 must faults 10 ours
 ok "with 10 % of the module's failing, each step is done or refused" \
 	work work 40

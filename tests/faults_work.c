@@ -7,6 +7,8 @@
  *
  *	faults_work work ROUNDS
  *	faults_work each
+ *	faults_work shares ROUNDS
+ *	faults_work shares-each
  *	faults_work load MODULE.ko
  */
 #include <errno.h>
@@ -17,17 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "vr_test.h"
-
-#define WRONG 1		/* beside the negative errnos: a wrong result */
-
-struct state {
-	struct soft_vault vault;
-	struct kek kek, fresh;
-	int nl;
-	uint8_t blob[VAULTRING_BLOB_SIZE], expected[4096];
-	key_serial_t key;
-};
+#include "faults_work.h"
 
 static const uint8_t iv[16] = { 7 };
 static const uint8_t page[4096] = "whatever memory there is";
@@ -45,8 +37,7 @@ static void set(int fd, int value)
 		;
 }
 
-/* This task's allocations; the kernel decides which of them fail. */
-static void faults(int on)
+void faults(int on)
 {
 	char left[16] = "";
 
@@ -186,10 +177,7 @@ static int step_revoke(struct state *s)
 	return err;
 }
 
-static const struct {
-	const char *name;
-	int (*run)(struct state *s);
-} steps[] = {
+static const struct step own_steps[] = {
 	{ "create and unseal", step_kek },
 	{ "handle", step_handle },
 	{ "new", step_new },
@@ -200,9 +188,10 @@ static const struct {
 	{ "revoke", step_revoke },
 };
 
-#define STEPS (sizeof(steps) / sizeof(steps[0]))
-
-static int done[STEPS], refused[STEPS];
+/* Those that are taken. */
+static const struct step *steps = own_steps;
+static size_t n_steps = sizeof(own_steps) / sizeof(own_steps[0]);
+static int done[STEPS_MAX], refused[STEPS_MAX];
 
 /* ENOBUFS is what sockets say, ENFILE what a socket without a file does. */
 static int is_want_of_memory(int err)
@@ -222,7 +211,8 @@ static int prepare(struct state *s)
 		return -1;
 	snprintf(words, sizeof(words), "new kek=%s use=%s bits=%d",
 		 s->kek.name, alg_mode()->use, alg_mode()->bits);
-	if (dek_new(words, KEY_SPEC_SESSION_KEYRING, s->blob, &s->key))
+	if (dek_new(words, KEY_SPEC_SESSION_KEYRING, s->blob, &s->key) ||
+	    (steps == share_steps && shares_prepare(s)))
 		return -1;
 	return crypt_page(s->blob, s->expected);
 }
@@ -251,7 +241,7 @@ static int all_is_well(struct state *s)
 	calm = 1;
 	kek_revoke(s->nl, &s->fresh);
 	keyctl_clear(KEY_SPEC_PROCESS_KEYRING);
-	for (i = 0; i < STEPS; i++) {
+	for (i = 0; i < n_steps; i++) {
 		err = steps[i].run(s);
 		if (!err)
 			continue;
@@ -269,7 +259,7 @@ static int by_chance(struct state *s, int rounds)
 	size_t i;
 
 	while (rounds--) {
-		for (i = 0; i < STEPS; i++)
+		for (i = 0; i < n_steps; i++)
 			bad |= failing_step(s, i);
 		bad |= !all_is_well(s);
 	}
@@ -282,7 +272,7 @@ static int each_in_turn(struct state *s)
 	int bad = 0;
 	size_t i;
 
-	for (i = 0; i < STEPS; i++) {
+	for (i = 0; i < n_steps; i++) {
 		for (nth = 1, hit = 1; hit; nth++) {
 			hit = 0;
 			bad |= failing_step(s, i);
@@ -301,14 +291,18 @@ static int work(int rounds)
 	size_t i;
 	int bad;
 
+	calm = 1;
 	if (prepare(&s)) {
 		printf("cannot prepare\n");
 		return 1;
 	}
+	calm = 0;
 	bad = rounds ? by_chance(&s, rounds) : each_in_turn(&s);
-	for (i = 0; i < STEPS; i++)
+	for (i = 0; i < n_steps; i++)
 		printf("%s: %d done, %d refused\n", steps[i].name, done[i],
 		       refused[i]);
+	if (steps == share_steps)
+		shares_end(&s);
 	bad |= kek_revoke(s.nl, &s.kek);
 	return bad | pins_set(s.nl, NULL, NULL, NULL);
 }
@@ -368,12 +362,20 @@ int main(int argc, char *argv[])
 		perror("/proc/self/make-it-fail, fail-nth");
 		return 1;
 	}
+	if (argc > 1 && !strncmp(argv[1], "shares", 6)) {
+		steps = share_steps;
+		n_steps = n_share_steps;
+		if (argc == 3 && !strcmp(argv[1], "shares"))
+			return work(atoi(argv[2]));
+		if (argc == 2 && !strcmp(argv[1], "shares-each"))
+			return work(0);
+	}
 	if (argc == 3 && !strcmp(argv[1], "work"))
 		return work(atoi(argv[2]));
 	if (argc == 2 && !strcmp(argv[1], "each"))
 		return work(0);
 	if (argc == 3 && !strcmp(argv[1], "load"))
 		return load(argv[2]);
-	fprintf(stderr, "usage: faults_work work ROUNDS | each | load MODULE\n");
+	fprintf(stderr, "usage: faults_work work|shares ROUNDS | each | shares-each | load MODULE\n");
 	return 2;
 }

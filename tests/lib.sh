@@ -86,6 +86,14 @@ must()
 	finish
 }
 
+# kill_worker PROGRAM: a line for worker_drive.py.  As soon as the server has taken the
+# last line of $WORK/fault, which makes it hang, the worker is killed.
+kill_worker()
+{
+	echo "!driver=\$PPID; (until [ ! -s $WORK/fault ]; do sleep 0.1; done;" \
+		"pkill -KILL -P \$driver $1) > /dev/null 2>&1 &"
+}
+
 # The plan comes last: a test that dies early has none, and that is a failure.
 finish()
 {
@@ -139,7 +147,7 @@ token_pin()
 p11()
 {
 	pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
-		--token-label vaultring --login --pin env:PIN "$@"
+		--token-label "${TOKEN:-vaultring}" --login --pin env:PIN "$@"
 }
 
 own_tokens()

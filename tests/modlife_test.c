@@ -126,21 +126,34 @@ static int reload_rounds(int rounds)
 	return nothing_left();
 }
 
-static int cmd_reload(int rounds)
+static int reload_quarters(int rounds)
 {
-	double start;
+	double start = seconds();
 	int q;
 
-	rounds /= MEMORY_QUARTERS;
-	if (reload_rounds(WARM_UP) || memory_note(0))
+	if (memory_note(0))
 		return -1;
-	start = seconds();
 	for (q = 0; q < MEMORY_QUARTERS; q++)
 		if (reload_rounds(rounds) || memory_note(q + 1))
 			return -1;
 	printf("%d rounds of load and unload: %.1f s\n", rounds * MEMORY_QUARTERS,
 	       seconds() - start);
-	return memory_judge(rounds);
+	return 0;
+}
+
+/* A leak grows whenever it is looked at; what the kernel warms up does not. */
+static int cmd_reload(int rounds)
+{
+	int tries = 3;
+
+	rounds /= MEMORY_QUARTERS;
+	if (reload_rounds(WARM_UP))
+		return -1;
+	do {
+		if (reload_quarters(rounds))
+			return -1;
+	} while (memory_judge(rounds) && --tries);
+	return tries ? 0 : -1;
 }
 
 /*

@@ -10,14 +10,16 @@ files do not hold what the format says.  Shares no code with the module.
     oracle.py open ENVELOPE KEY BLOB
     oracle.py sector ENVELOPE KEY BLOB DEVICE OFFSET NUMBER [SIZE]
     oracle.py authentic ENVELOPE KEY DEVICE NUMBER BLOB...
+    oracle.py transport ENVELOPE KEY KEPT
 
-KEY is a PEM file, or several with commas between them: as many as the threshold
-says are needed, of any of the vaults.  `verify` and `open` print name=hex lines; BLOB may hold
+KEY is a file, or several with commas between them: as many as the threshold
+says are needed, of any of the vaults.  A vault's private key is in PEM, a sealed
+share's key in hex, a symmetric vault key in hex behind its identity.  `verify` and `open` print name=hex lines; BLOB may hold
 several blobs, one after the other, of which `open` prints each one's DEK.
 `sector` writes the plaintext of the sector at byte OFFSET + NUMBER * SIZE of
 DEVICE; `authentic` that of a sector whose tag dm-integrity keeps on DEVICE, if
 the tag holds.  Its keys: one for gcm, one for xts and one for hmac, or one for
-hmac.
+hmac.  `transport` prints the primes of a kept transport key.
 """
 
 import hashlib
@@ -28,17 +30,19 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 USES = {"xts": 1, "cbc": 2, "ctr": 3, "gcm": 4, "fscrypt": 5,
         "hmac": 6}
-OBLIVIOUS = 1
+OBLIVIOUS, SEALED, CLEAR = 1, 2, 3
 HEADER = struct.Struct("<4s4BIIQQI2B2s8I8I64s32s16s32s")
 SHARE = struct.Struct("<BBH4s64s32s32s")
 BLOB = struct.Struct("<4s4B16s16s12s4s64s16s")
+TRANSPORT = struct.Struct("<4s2B2s16s12s384s384s16s")
 HMAC_AT = 216
 MAX_SHARES = 8
 
@@ -145,19 +149,69 @@ class Secrets:
     mac: bytes
 
 
+@dataclass(frozen=True)
+class Symmetric:
+    """A vault key without a public half: known by a name."""
+    identity: str
+    key: bytes
+
+
 def spki(key):
     return key.public_key().public_bytes(
         serialization.Encoding.DER,
         serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+def fingerprint(key):
+    """key: a vault's private key, or Symmetric, or the 32 bytes of a sealed one."""
+    if isinstance(key, bytes):
+        return hkdf(key, b"vaultring sealed fingerprint v1", 32)
+    if isinstance(key, Symmetric):
+        return hashlib.sha256(key.identity.encode("ascii")).digest()
+    return hashlib.sha256(spki(key)).digest()
+
+
+def method_of(key):
+    if isinstance(key, bytes):
+        return SEALED
+    return CLEAR if isinstance(key, (rsa.RSAPrivateKey, Symmetric)) else OBLIVIOUS
+
+
+def unwrapped(share, key):
+    require(len(share.data) == 40,
+            "a symmetric vault key's share has not 40 bytes of data")
+    try:
+        return aes_key_unwrap(key.key, share.data)
+    except InvalidUnwrap as err:
+        raise Mismatch(f"share {share.index} does not unwrap") from err
+
+
+def clear_secret(share, key):
+    if isinstance(key, Symmetric):
+        return unwrapped(share, key)
+    require(len(share.data) == key.key_size // 8,
+            "a clear share's data are not as long as the modulus")
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    try:
+        secret = key.decrypt(share.data, oaep)
+    except ValueError as err:
+        raise Mismatch(f"share {share.index} does not decrypt") from err
+    require(len(secret) == 32, "a clear share's secret is not 32 bytes")
+    return secret
+
+
 def share_secret(share, key):
-    """secret_i of an oblivious share: x of s * C."""
-    require(share.method == OBLIVIOUS,
-            f"share {share.index} has method {share.method}, not oblivious")
-    require(len(share.data) == 64, "an oblivious share's data are not 64 bytes")
-    require(share.fingerprint == hashlib.sha256(spki(key)).digest(),
+    """secret_i; of an oblivious share, x of s * C."""
+    require(share.method == method_of(key),
+            f"share {share.index} has method {share.method}, not its key's")
+    require(share.fingerprint == fingerprint(key),
             f"share {share.index} is for another vault key")
+    if share.method == CLEAR:
+        return clear_secret(share, key)
+    if share.method == SEALED:
+        require(not share.data, "a sealed share has data")
+        return key
+    require(len(share.data) == 64, "an oblivious share's data are not 64 bytes")
     try:
         point = ec.EllipticCurvePublicKey.from_encoded_point(
             ec.SECP256R1(), b"\4" + share.data)
@@ -275,6 +329,28 @@ def open_blob(raw, secrets, use=None):
     return plain[:length]
 
 
+def open_transport(raw, secrets):
+    """Returns the modulus and the two primes."""
+    require(len(raw) == TRANSPORT.size,
+            f"a kept transport key has 820 bytes, not {len(raw)}")
+    (magic, version, wrap, reserved, kek_id, nonce, modulus, primes,
+     tag) = TRANSPORT.unpack(raw)
+    require(magic == b"VRT1", "not a kept transport key")
+    require((version, wrap) == (1, 1), "unknown version or wrapping")
+    require(reserved == bytes(2), "its reserved bytes are not zero")
+    require(kek_id == secrets.id, "it is under another KEK")
+    try:
+        plain = AESGCM(secrets.kek).decrypt(nonce, primes + tag, raw[:420])
+    except InvalidTag as err:
+        raise Mismatch("its tag does not hold") from err
+    n, p, q = (int.from_bytes(part, "big")
+               for part in (modulus, plain[:192], plain[192:]))
+    require(p * q == n, "its primes are not those of its modulus")
+    require(all(pow(2, prime - 1, prime) == 1 for prime in (p, q)),
+            "one of its primes is none")
+    return n, p, q
+
+
 def cipher(mode, dek, number):
     """The AES cipher of one sector with plain64 IVs."""
     iv = struct.pack("<QQ", number, 0)
@@ -368,7 +444,13 @@ def use_of(blob):
 
 def load_key(path):
     with open(path, "rb") as file:
-        return serialization.load_pem_private_key(file.read(), None)
+        data = file.read()
+    if len(data.strip()) == 64:
+        return bytes.fromhex(data.decode())
+    if len(data.split()) == 2:
+        identity, key = data.decode().split()
+        return Symmetric(identity, bytes.fromhex(key))
+    return serialization.load_pem_private_key(data, None)
 
 
 def load_envelope(path):
@@ -379,7 +461,7 @@ def load_envelope(path):
 def load_secrets(envelope, paths):
     env = load_envelope(envelope)
     keys = [load_key(path) for path in paths.split(",")]
-    prints = {hashlib.sha256(spki(key)).digest(): key for key in keys}
+    prints = {fingerprint(key): key for key in keys}
     return verify(env, {share.index: prints[share.fingerprint]
                         for share in env.shares if share.fingerprint in prints})
 
@@ -408,6 +490,12 @@ def do_open(secrets, blob):
         print(f"dek={open_blob(blobs[at:at + BLOB.size], secrets).hex()}")
 
 
+def do_transport(secrets, path):
+    with open(path, "rb") as file:
+        n, p, q = open_transport(file.read(), secrets)
+    print(f"p={p:0384x}\nq={q:0384x}\nn={n:0768x}")
+
+
 def do_sector(secrets, blob, device, offset, number, size="512"):
     mode, dek = load_dek(blob, secrets)
     number, size = int(number), int(size)
@@ -427,7 +515,7 @@ def do_authentic(secrets, device, number, *blobs):
 
 # Each with the fewest and the most words after ENVELOPE and KEY.
 COMMANDS = {"verify": (do_verify, 0, 0), "open": (do_open, 1, 1),
-            "sector": (do_sector, 4, 5), "authentic": (do_authentic, 3, 4)}
+            "transport": (do_transport, 1, 1), "sector": (do_sector, 4, 5), "authentic": (do_authentic, 3, 4)}
 
 
 def main(argv):

@@ -9,8 +9,9 @@ import os
 import re
 import struct
 import sys
+import types
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -102,6 +103,24 @@ def hkdf_gives_the_first_vector_of_rfc_5869_without_salt():
 
 
 @case
+def a_symmetric_vault_keys_share_opens_and_no_other_does():
+    # RFC 3394, 4.6: 256 bits of key data with a key of 256 bits.
+    vault = oracle.Symmetric("https://hsm/keys/wraps/1", bytes(range(32)))
+    data = bytes.fromhex("28c9f404c4b810f4cbccb35cfb87f8263f5786e2d80ed326"
+                         "cbc7f0e71a99f43bfb988b9b7a02dd21")
+    share = types.SimpleNamespace(index=1, method=oracle.CLEAR, data=data,
+                                  fingerprint=oracle.fingerprint(vault))
+    other = oracle.Symmetric(vault.identity, bytes(32))
+    named = oracle.Symmetric(vault.identity + "0", vault.key)
+    short = types.SimpleNamespace(**dict(vars(share), data=data[:-8]))
+    return oracle.share_secret(share, vault).hex() == (
+        "00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0e0f") \
+        and refused(oracle.share_secret, share, other) \
+        and refused(oracle.share_secret, share, named) \
+        and refused(oracle.share_secret, short, vault)
+
+
+@case
 def gf_multiplication_gives_the_examples_of_fips_197():
     return oracle.gf_mul(0x57, 0x83) == 0xc1 and \
         oracle.gf_mul(0x57, 0x13) == 0xfe
@@ -188,6 +207,43 @@ def every_flipped_bit_of_a_blob_is_refused():
             print(f"# bit {bit} was accepted")
             return False
     return True
+
+
+def make_kept(kek, ident, p, q, n):
+    head = struct.pack("<4s2B2s16s12s", b"VRT1", 1, 1, bytes(2), ident,
+                       os.urandom(12)) + n.to_bytes(384, "big")
+    primes = p.to_bytes(192, "big") + q.to_bytes(192, "big")
+    return head + AESGCM(kek).encrypt(head[24:36], primes, head)
+
+
+NUMBERS = rsa.generate_private_key(65537, 3072).private_numbers()
+P, Q = NUMBERS.p, NUMBERS.q
+KEPT = make_kept(KEK, SECRETS.id, P, Q, P * Q)
+
+
+@case
+def a_kept_transport_key_gives_back_its_primes():
+    return oracle.open_transport(KEPT, SECRETS) == (P * Q, P, Q)
+
+
+@case
+def every_changed_byte_of_a_kept_transport_key_is_refused():
+    for at in range(len(KEPT)):
+        bad = bytearray(KEPT)
+        bad[at] ^= 1 << at % 8
+        if not refused(oracle.open_transport, bytes(bad), SECRETS):
+            print(f"# byte {at} was accepted")
+            return False
+    return refused(oracle.open_transport, KEPT[:-1], SECRETS) and \
+        refused(oracle.open_transport, KEPT + b"\0", SECRETS)
+
+
+@case
+def what_makes_no_rsa_key_is_no_kept_transport_key():
+    return refused(oracle.open_transport, make_kept(
+        KEK, SECRETS.id, P, Q, P * Q + 2), SECRETS) and \
+        refused(oracle.open_transport, make_kept(
+            KEK, SECRETS.id, P, Q + 6, P * (Q + 6)), SECRETS)
 
 
 @case

@@ -100,6 +100,32 @@ create()
 	vaultring kek create "$@"
 }
 
+reseal()
+{
+	vaultring kek reseal "$@" | tee "$WORK/resealed"
+	return "${PIPESTATUS[0]}"
+}
+
+id_of()
+{
+	vaultring kek show "$1" | sed -n 's/^id *//p'
+}
+
+# With a blob that must go on to open.
+make_moved()
+{
+	create moved --vault known && rm -f "$WORK/moved.blob" &&
+		vaultring dek new --kek moved --use xts -o "$WORK/moved.blob" &&
+		id_of moved > "$WORK/moved.id"
+}
+
+moved_opens()
+{
+	keyctl unlink %vault-dek:moved @u
+	fresh_unseal moved && [ "$(id_of moved)" = "$(cat "$WORK/moved.id")" ] &&
+		keyctl padd vault-dek moved @u < "$WORK/moved.blob"
+}
+
 # within SECONDS CMD...: it must not take longer.
 within()
 {
@@ -123,8 +149,8 @@ shows_shares()
 {
 	vaultring kek show both > "$WORK/show"
 	cat "$WORK/show"
-	grep -E '^share 1 +vault known, key [0-9a-f]{64}$' "$WORK/show" &&
-		grep -E '^share 2 +vault second, key [0-9a-f]{64}$' "$WORK/show" &&
+	grep -E '^share 1 +vault known, oblivious, key [0-9a-f]{64}$' "$WORK/show" &&
+		grep -E '^share 2 +vault second, oblivious, key [0-9a-f]{64}$' "$WORK/show" &&
 		grep -E '^threshold +2 of 2$' "$WORK/show"
 }
 
@@ -336,6 +362,27 @@ ok "a vault that lies is outvoted by two of three" \
 ok "each time" fresh_unseal lied
 refused "where it is needed it is refused" "wrong|rejected|proper" \
 	create trusting --vault liar --vault known --threshold 2
+ok "a KEK of one vault, and a blob under it" make_moved
+ok "is resealed for both of two" \
+	reseal moved --vault known --vault second --threshold 2
+ok "the tool says for which" grep -F "for 2 of known, second" "$WORK/resealed"
+ok "it has its id, and opens the blob" moved_opens
+take_second
+refused "with one of the two gone it is not unsealed" "vault second is away" \
+	fresh_unseal moved
+refused "nor resealed" "vault second is away" reseal moved --vault known
+put_second_back
+refused "a vault that then gives no right answer changes nothing" \
+	"kek moved: not resealed, as its new envelope does not open; nothing has changed" \
+	reseal moved --vault liar
+ok "the former envelope serves on" moved_opens
+ok "it is resealed for the second alone" reseal moved --vault second
+ok "and again, for the same" reseal moved
+ok "and opens the blob" moved_opens
+refused "several vaults want a threshold" "say with --threshold" \
+	reseal moved --vault known --vault second
+refused "a KEK that does not exist is named" "kek nosuch: there is none" \
+	reseal nosuch --vault known
 refused "a vault that is in no configuration any more is named" \
 	"vault second refused \(it is not in vaultring.conf" unconfigured
 ok "and all is well with it back" fresh_unseal both

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "shares_fixture.h"
 #include "vr_test.h"
 
 #define SNAPSHOT "/dev/snapshot"
@@ -117,6 +118,25 @@ TEST_F(sleep, no_kek_comes_once_hibernation_is_prepared)
 	EXPECT_EQ(0, kek_unseal(self->nl, &self->vault, kek.envelope,
 				kek.envelope_len));
 	EXPECT_EQ(0, kek_revoke(self->nl, &kek));
+}
+
+/* With an answer that somebody kept, it would be a vault's key. */
+TEST_F_TIMEOUT(sleep, the_transport_key_is_forgotten_for_a_hibernation, 300)
+{
+	struct transport before, after;
+	struct nl_reply r;
+	int snapshot, i;
+
+	ASSERT_EQ(0, transport_wait(self->nl, &before));
+	snapshot = open(SNAPSHOT, O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(snapshot, 0);
+	for (i = 0; i < 50; i++) {
+		EXPECT_EQ(-EAGAIN, transport_get(self->nl, &r));
+		usleep(100000);
+	}
+	close(snapshot);
+	ASSERT_EQ(0, transport_wait(self->nl, &after));
+	EXPECT_NE(0, memcmp(before.spki, after.spki, after.len));
 }
 
 TEST_HARNESS_MAIN

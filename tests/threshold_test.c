@@ -224,7 +224,7 @@ TEST_F(threshold, clear_shares_that_reach_the_threshold_are_refused)
 {
 	ASSERT_EQ(0, MAKE(3, 2));
 	SHARE_AT(&self->kek, 0)->method = VAULTRING_METHOD_CLEAR;
-	/* One is below it, but this module knows no clear shares. */
+	/* One is below it, but has no ciphertext. */
 	EXPECT_EQ(-EINVAL, BEGIN());
 	SHARE_AT(&self->kek, 1)->method = VAULTRING_METHOD_CLEAR;
 	EXPECT_EQ(-EKEYREJECTED, BEGIN());

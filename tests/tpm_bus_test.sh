@@ -82,8 +82,6 @@ none_counted()
 
 start_daemon()
 {
-	local left=50
-
 	cat > "$WORK/vaultring.conf" << END
 [vault tpm]
 uri = tpm2:handle=0x81000140?tcti=swtpm:host=127.0.0.1
@@ -101,27 +99,66 @@ timeout = 1s
 
 [vault hsm]
 uri = pkcs11:token=x?module-path=/x.so
-END
-	mkdir -p "$WORK/state-of-daemon"
-	"$PROGRAMS/vaultringd" --config "$WORK/vaultring.conf" --user '' \
-		--state "$WORK/state-of-daemon" --socket "$SOCKET" \
-		--libexec "$PROGRAMS" --no-kernel --debug 2> "$WORK/daemon.log" &
-	DAEMON=$!
-	until [ -S "$SOCKET" ]; do
-		left=$((left - 1))
-		[ $left -gt 0 ] || { cat "$WORK/daemon.log"; return 1; }
-		sleep 0.1
-	done
-}
 
-call()
-{
-	timeout 30 $DRIVE call "$SOCKET" "$@"
+[vault polled]
+uri = tpm2:handle=$POLLED?tcti=swtpm:host=127.0.0.1%2cport=$REAL
+pin-source = $WORK/wrong
+poll = 1s
+timeout = 20s
+END
+	daemon_on
 }
 
 method()
 {
 	call "$1" "{\"vault\":\"$2\"}"
+}
+
+# --- polls ---
+
+# The PIN in its file is wrong from the beginning.
+polled_key()
+{
+	(umask 077 && echo 9999 > "$WORK/wrong")
+	makes_key $POLLED pin-source "$PIN_FILE" &&
+		PRINTS[polled]=$(fingerprint $POLLED) &&
+		mkdir -p "$WORK/envelopes/keks" && envelope polled 1 polled
+}
+
+polls_without_pin()
+{
+	rounds polled 2 && none_counted && call VaultList |
+		grep "\"fingerprint\": \"${PRINTS[polled]}\", \"state\": \"agrees\""
+}
+
+tpm_away()
+{
+	mark
+	tpm2_shutdown --clear
+	tpm_off
+	soon says 1 "vault polled: away" && rounds polled 2 &&
+		says 1 "vault polled: away" && says 0 "refuse|kek "
+	set -- $?
+	PORT=$REAL tpm_on || return
+	[ "$1" -eq 0 ] && soon says 1 "vault polled: back" &&
+		says 0 "refuse|kek "
+}
+
+key_removed()
+{
+	mark
+	tpm2_evictcontrol -Q -C o -c $POLLED &&
+		soon says 1 "vault polled: refuses: .*does not have the key $POLLED" &&
+		soon says 1 "kek polled: 1 of its 1 vaults refuse it" &&
+		rounds polled 2 && says 1 "refuses"
+}
+
+key_replaced()
+{
+	mark
+	makes_key $POLLED pin-source "$PIN_FILE" && rounds polled 2 &&
+		says 0 "agrees" && call VaultList |
+		grep "it has another key in its place, $(fingerprint $POLLED)"
 }
 
 init_of_daemon()
@@ -148,11 +185,6 @@ hang_is_away()
 	return "$1"
 }
 
-no_pin_in_log()
-{
-	! grep -q 1234 "$WORK/daemon.log"
-}
-
 worker_filters()
 {
 	local pid found=1
@@ -164,12 +196,6 @@ worker_filters()
 			grep 'CapEff:[[:space:]]*0*$' "/proc/$pid/status" || return
 	done
 	return $found
-}
-
-stops()
-{
-	kill -TERM $DAEMON
-	wait $DAEMON && DAEMON='' && ! grep -i sanitizer "$WORK/daemon.log"
 }
 
 begin
@@ -187,6 +213,7 @@ ok "a TPM that tests itself is away" plain_on_bus testing '"away".*0x90a'
 ok "a TPM that vanishes while it works is away" plain_on_bus cut '"away"'
 ok "no PIN counted as wrong in all that" none_counted
 
+ok "a key to be polled is there" polled_key
 ok "the daemon starts" start_daemon
 refused "before init a check says what is missing" "vault init" \
 	method VaultCheck tpm
@@ -199,6 +226,10 @@ refused "an HSM's key is made with the HSM's tools" "own tools" \
 	method VaultInit hsm
 refused "only the uri's key is made" "only the key that its uri names" \
 	method VaultInit tpm:0x81000141
+ok "a TPM's key is polled, and its PIN not tried" polls_without_pin
+ok "a TPM that is switched off is away, and no refusal" tpm_away
+ok "a key that is removed is refused, and so is its KEK, told once" key_removed
+ok "another key under its handle is refused" key_replaced
 refused "a TPM that hangs costs a timeout" "EAGAIN.*no answer within 1.0 s" \
 	hang_is_away
 ok "the worker has no capability, and a filter" worker_filters

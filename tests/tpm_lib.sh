@@ -6,39 +6,26 @@
 
 # shellcheck disable=SC2034,SC2086 # used by those who source this; words
 # shellcheck source-path=SCRIPTDIR
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+FAMILY=tpm2
+. "$(dirname "${BASH_SOURCE[0]}")/worker_lib.sh"
 
-REPO=$(cd "$HERE/.." && pwd)
-PYTHON=/usr/bin/python3
-DRIVE="$PYTHON $HERE/worker_drive.py"
-SOCKET=$WORK/sock
-PIN_FILE=$WORK/pin
 KEY_FILE=$WORK/key.tpm
 STATE=$WORK/state
 TPM=
 PROXY=
-DAEMON=
 REAL=
 # Handles
 PLAIN=0x81000100 PINNED=0x81000101 BOUND=0x81000102 BOTH=0x81000103
-NEW=0x81000110
+NEW=0x81000110 POLLED=0x81000142
 
 build()
 {
 	local name
 
-	if [ -z "${PROGRAMS:-}" ]; then
-		PROGRAMS=$REPO/build/sanitized
-		# Another test may be building there, too.
-		mkdir -p "$REPO/build" && flock "$REPO/build" \
-			make -s -j"$(nproc)" -C "$REPO/daemon" SANITIZE=1 \
-			BUILD="$PROGRAMS" || return
-	fi
+	build_programs || return
 	mkdir "$WORK/bad"
 	for name in device swtpm; do
-		cc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -fPIC \
-			-shared -o "$WORK/bad/libtss2-tcti-$name.so.0" \
-			"$HERE/bad_tcti.c" || return
+		library "$WORK/bad/libtss2-tcti-$name.so.0" bad_tcti.c || return
 	done
 }
 
@@ -168,7 +155,6 @@ configure()
 }
 
 init='{"id":2,"op":"init"}'
-public='{"id":3,"op":"public-key","key":""}'
 
 # exchange [FINGERPRINT [KEY [POINT]]]
 exchange()
@@ -178,34 +164,6 @@ exchange()
 	[ -z "${1:-}" ] || print=",\"spki-fingerprint\":\"$1\""
 	printf '{"id":4,"op":"exchange","key":"%s"%s,"point":"%s"}\n' \
 		"${2:-}" "$print" "${3:-$POINT}"
-}
-
-# Lines for the worker come from standard input.
-worker()
-{
-	timeout 60 $DRIVE worker "$PROGRAMS/vault-tpm2"
-}
-
-# with LINES PATTERN [PATTERN...]: the replies hold each pattern.
-with()
-{
-	local lines=$1 replies pattern
-
-	shift
-	replies=$(printf '%s\n' "$lines" | worker 2>&1)
-	printf '%s\n' "$replies"
-	! grep -i sanitizer <<< "$replies" || return
-	for pattern; do
-		grep -Eq -- "$pattern" <<< "$replies" || {
-			echo "lacks: $pattern"
-			return 1
-		}
-	done
-}
-
-hex()
-{
-	xxd -p -c 1000
 }
 
 set_up_point()
@@ -232,8 +190,6 @@ fingerprint()
 		sha256sum < "$WORK/key.der" | cut -d ' ' -f 1
 }
 
-right='"x": ?"'
-
 makes_key()
 {
 	with "$(configure "$@"; echo "$init")" '"spki": ?"[0-9a-f]{182}"'
@@ -250,15 +206,11 @@ agrees()
 
 # --- beginning and end ---
 
-# In place of lib.sh's, which is for a guest with a daemon of its own.
-tidy()
+put_away()
 {
 	[ -z "$PROXY" ] || kill "$PROXY"
 	tpm_off
-	[ -z "$DAEMON" ] || kill "$DAEMON"
-	rm -rf "$WORK"
 }
-trap tidy EXIT
 
 begin()
 {

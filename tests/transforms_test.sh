@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # Modules that run their cases as they are loaded.
-SELF_RUNNING="keywrap_vectors"
+SELF_RUNNING="keywrap_vectors oaep_vectors"
 
 # take_tap NAME: the module's cases become cases of this test, with the notes
 # that stand before them; one that lacks its plan has not come to its end.

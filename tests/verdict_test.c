@@ -26,7 +26,8 @@ TEST_F(threshold, a_share_is_answered_once)
 	EXPECT_EQ(-ENOENT, RIGHT(0));
 	EXPECT_EQ(-ENOENT, NONE(0, EAGAIN));
 	EXPECT_EQ(-ENOENT, answer(&self->u, 3, self->u.x[0]));
-	EXPECT_EQ(-ENOENT, answer(&self->u, -1, self->u.x[0]));
+	/* Of share 0, which there never is. */
+	EXPECT_EQ(-EINVAL, answer(&self->u, -1, self->u.x[0]));
 	EXPECT_EQ(0, HELD());
 	EXPECT_EQ(GOES_ON, NONE(1, EAGAIN));
 	EXPECT_EQ(-ENOENT, RIGHT(1));

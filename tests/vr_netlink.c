@@ -233,11 +233,13 @@ static int share_at(const void *at, size_t len, struct nl_share *share)
 	static __thread struct nl_reply nested;
 
 	parse(&nested, at, len);
-	if (nested.attr_len[VAULTRING_A_SHARE_CHALLENGE] != POINT_SIZE)
-		return -EMSGSIZE;
 	share->challenge = nested.attr[VAULTRING_A_SHARE_CHALLENGE];
+	share->fingerprint = nested.attr[VAULTRING_A_SHARE_FINGERPRINT];
+	share->len = nested.attr_len[VAULTRING_A_SHARE_CHALLENGE];
 	share->index = nl_u32(&nested, VAULTRING_A_SHARE_INDEX);
-	return 0;
+	share->method = nl_u32(&nested, VAULTRING_A_SHARE_METHOD);
+	return share->method == VAULTRING_METHOD_OBLIVIOUS &&
+	       share->len != POINT_SIZE ? -EMSGSIZE : 0;
 }
 
 int nl_shares_of(const struct nl_reply *r, struct nl_share *shares, int max)
@@ -266,7 +268,7 @@ int nl_shares_of(const struct nl_reply *r, struct nl_share *shares, int max)
 /* A copy: r may be used again. */
 int nl_share_of(const struct nl_reply *r, struct nl_share *share)
 {
-	static __thread uint8_t nest[512];
+	static __thread uint8_t nest[1024];
 	const size_t len = r->attr_len[VAULTRING_A_SHARE];
 
 	memset(share, 0, sizeof(*share));

@@ -40,8 +40,9 @@ struct nl_reply {
 };
 
 struct nl_share {
-	const uint8_t *challenge;
-	uint32_t index;
+	const uint8_t *challenge, *fingerprint;
+	size_t len;		/* of the challenge */
+	uint32_t index, method;
 };
 
 int nl_open(void);
@@ -102,6 +103,7 @@ int pins_set(int nl, const struct soft_vault *v, const char *name,
 /* The same for n vaults. */
 int pins_set_all(int nl, const struct soft_vault *vaults, int n,
 		 const char *name, const uint8_t *id);
+void nl_put_vault(struct nl_msg *m, const struct soft_vault *v);
 int kek_create(int nl, const struct soft_vault *v, const struct kek_options *o,
 	       struct kek *kek);
 int unseal_start(int nl, const void *envelope, size_t len, uint32_t ms,

@@ -125,7 +125,7 @@ int pins_set(int nl, const struct soft_vault *v, const char *name,
 	return pins_set_all(nl, v, v ? 1 : 0, name, id);
 }
 
-static void put_share(struct nl_msg *m, const struct soft_vault *v)
+void nl_put_vault(struct nl_msg *m, const struct soft_vault *v)
 {
 	size_t nest = nl_nest(m, VAULTRING_A_SHARE);
 
@@ -170,9 +170,9 @@ int kek_create(int nl, const struct soft_vault *v, const struct kek_options *o,
 		nl_put_u32(&m, VAULTRING_A_THRESHOLD,
 			   o->threshold < 0 ? 0 : o->threshold);
 	if (!o->vaults)
-		put_share(&m, v);
+		nl_put_vault(&m, v);
 	for (i = 0; o->vaults && i < o->n_vaults; i++)
-		put_share(&m, &o->vaults[i]);
+		nl_put_vault(&m, &o->vaults[i]);
 	err = nl_call(nl, &m, &r);
 	if (err && o->text)
 		strcpy(o->text, r.text);

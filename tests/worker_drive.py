@@ -2,32 +2,37 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Speak with a vault worker, or with vaultringd, as worker_test.sh says.
 
-    worker_drive.py worker PROGRAM   requests are JSON lines; a line that begins
+    worker_drive.py worker PROGRAM [ARGUMENT...]
+                                     requests are JSON lines; a line that begins
                                      with ! is run by the shell in between
     worker_drive.py call SOCKET METHOD [PARAMETERS]
     worker_drive.py raw SOCKET TEXT  sends the text as it is, and no NUL byte
 
-Replies are printed, one a line.
+Replies are printed, one a line; with DRIVE_TIMES in the environment a worker's are
+followed by how long each took.
 """
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import time
 
 TIMEOUT = 15
 
 
-def worker(program):
+def worker(*argv):
     ours, theirs = socket.socketpair()
     ours.settimeout(TIMEOUT)
-    process = subprocess.Popen([program], stdin=theirs, stdout=theirs)
+    process = subprocess.Popen(argv, stdin=theirs, stdout=theirs)
     theirs.close()
     stream = ours.makefile("rwb")
     for line in sys.stdin:
         if line.startswith("!"):
             subprocess.run(line[1:], shell=True, check=True)
             continue
+        start = time.monotonic()
         stream.write(line.encode())
         stream.flush()
         reply = stream.readline()
@@ -35,6 +40,9 @@ def worker(program):
             print("(ended)")
             break
         print(reply.decode().strip(), flush=True)
+        if "DRIVE_TIMES" in os.environ:
+            print(f"(answered in {(time.monotonic() - start) * 1000:.0f} ms)",
+                  flush=True)
     stream.close()
     ours.close()
     return process.wait(TIMEOUT)
