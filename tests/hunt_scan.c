@@ -33,7 +33,8 @@ long hunt_scan(const uint8_t *data, size_t len, size_t from,
 		if (!(starts[here / 8] & 1 << (here % 8)))
 			continue;
 		for (p = 0; p < count; p++) {
-			if (patterns[p].len > len - i ||
+			if (pair(patterns[p].bytes) != here ||
+			    patterns[p].len > len - i ||
 			    memcmp(data + i, patterns[p].bytes, patterns[p].len))
 				continue;
 			*which = p;

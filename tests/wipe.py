@@ -105,4 +105,5 @@ def main():
             print(f"{name}: {sum(count(memory, p) for p in pieces(secret))}")
 
 
-main()
+if __name__ == "__main__":
+    main()
