@@ -62,7 +62,6 @@ void vault_failure_text(char *text, size_t size, const char *vault, int err,
 	len = strlen(text);
 	snprintf(text + len, size - len, "; %stry: vaultring vault check %s",
 		 advice(err), vault_name(vault, name));
-	text_tidy(text);
 }
 
 static size_t add(char *text, size_t size, size_t at, const char *more)

@@ -24,6 +24,7 @@ struct oaep {
 	struct crypto_shash *tfm;
 	struct shash_desc *desc;
 	unsigned int hash_len;
+	unsigned int padding;	/* bytes that are neither seed, hash nor message */
 	u8 label_hash[SHA384_DIGEST_SIZE];
 	u8 block[SHA384_DIGEST_SIZE];
 };
@@ -35,9 +36,11 @@ static void oaep_free(struct oaep *oaep)
 	kfree_sensitive(oaep);
 }
 
-static struct oaep *oaep_alloc(u32 hash)
+/* For a message of @len bytes under a modulus of @size; -EINVAL: it does not fit. */
+static struct oaep *oaep_alloc(u32 hash, unsigned int size, unsigned int len)
 {
 	struct oaep *oaep = kzalloc(sizeof(*oaep), GFP_KERNEL);
+	unsigned int taken;
 	int err;
 
 	if (!oaep)
@@ -58,10 +61,14 @@ static struct oaep *oaep_alloc(u32 hash)
 		oaep->desc->tfm = oaep->tfm;
 		err = crypto_shash_digest(oaep->desc, "", 0, oaep->label_hash);
 	}
+	taken = 2 * oaep->hash_len + 2 + len;
+	if (!err && size < taken)
+		err = -EINVAL;
 	if (err) {
 		oaep_free(oaep);
 		return ERR_PTR(err);
 	}
+	oaep->padding = size - taken;
 	return oaep;
 }
 
@@ -86,28 +93,19 @@ static int mask(struct oaep *oaep, const u8 *seed, unsigned int seed_len,
 	return err;
 }
 
-/* How many bytes are neither seed, hash nor message. */
-static int padding_of(const struct oaep *oaep, unsigned int size,
-		      unsigned int len)
-{
-	return (int)size - 2 * (int)oaep->hash_len - 2 - (int)len;
-}
-
 /* @em, as long as the modulus, gets the encoding of a message. */
 int vr_oaep_encode(u32 hash, const u8 *message, unsigned int len, u8 *em,
 		   unsigned int size)
 {
-	struct oaep *oaep = oaep_alloc(hash);
+	struct oaep *oaep = oaep_alloc(hash, size, len);
 	unsigned int hash_len, padding;
 	u8 *db;
-	int err = -EINVAL;
+	int err;
 
 	if (IS_ERR(oaep))
 		return PTR_ERR(oaep);
 	hash_len = oaep->hash_len;
-	if (padding_of(oaep, size, len) < 0)
-		goto out;
-	padding = padding_of(oaep, size, len);
+	padding = oaep->padding;
 	db = em + 1 + hash_len;
 	em[0] = 0;
 	get_random_bytes(em + 1, hash_len);
@@ -117,7 +115,6 @@ int vr_oaep_encode(u32 hash, const u8 *message, unsigned int len, u8 *em,
 	memcpy(db + hash_len + padding + 1, message, len);
 	err = mask(oaep, em + 1, hash_len, db, size - 1 - hash_len) ?:
 	      mask(oaep, db, size - 1 - hash_len, em + 1, hash_len);
-out:
 	oaep_free(oaep);
 	return err;
 }
@@ -130,18 +127,16 @@ out:
 int vr_oaep_decode(u32 hash, u8 *em, unsigned int size, u8 *message,
 		   unsigned int len, u32 *bad)
 {
-	struct oaep *oaep = oaep_alloc(hash);
+	struct oaep *oaep = oaep_alloc(hash, size, len);
 	unsigned int hash_len, padding, i;
 	u32 wrong;
 	u8 *db;
-	int err = -EINVAL;
+	int err;
 
 	if (IS_ERR(oaep))
 		return PTR_ERR(oaep);
 	hash_len = oaep->hash_len;
-	if (padding_of(oaep, size, len) < 0)
-		goto out;
-	padding = padding_of(oaep, size, len);
+	padding = oaep->padding;
 	db = em + 1 + hash_len;
 	err = mask(oaep, db, size - 1 - hash_len, em + 1, hash_len) ?:
 	      mask(oaep, em + 1, hash_len, db, size - 1 - hash_len);

@@ -269,6 +269,14 @@ within()
 	[ $status -eq 0 ] && [ "$(longest "$WORK/within")" -le $((limit * 1000)) ]
 }
 
+# worker_killed FAULTS CONFIGURATION LINE: while it is about to answer.
+worker_killed()
+{
+	under "$1" "$2
+$(kill_worker vault-azure)
+$3" '^\(ended\)$'
+}
+
 # twice CMD...: with() whose pattern, the last word, two replies hold.
 twice()
 {
@@ -287,6 +295,23 @@ without()
 	"$@"
 	status=$?
 	rm -f "$WORK/access"
+	return $status
+}
+
+# skewed SECONDS REFUSAL WARNING: with the server's clock so far off, the key `root`
+# is used, and `soon` refused by the server's time.
+skewed()
+{
+	local status
+
+	server skew "$1" || return
+	forget_log
+	with "$(configure credential=certificate client-certificate-file="$WORK/client.pem"
+		unwrap; unwrap soon "$SOON" "$SOON_WRAPPED")" "$right" \
+		"\"refused\".*$2" "$3" &&
+		[ "$(requests '^token POST')" -eq 2 ]
+	status=$?
+	server skew 0
 	return $status
 }
 

@@ -319,9 +319,8 @@ killed_at()
 	local faults=$1
 
 	shift
-	under "$faults" "$(released "$@" | head -n 1)
-$(kill_worker vault-azure)
-$(release_of "")" '^\(ended\)$' && release "$@"
+	worker_killed "$faults" "$(released "$@" | head -n 1)" \
+		"$(release_of "")" && release "$@"
 }
 ok "a worker killed while the vault releases leaves no trace" killed_at "vault pass 1
 vault hang:20 1"

@@ -226,10 +226,8 @@ ok "its looks are at the version that an envelope is for" looks_symmetric
 # The next one does what it did not.
 killed_while_it_wraps()
 {
-	under "vault pass 1
-vault hang:20 1" "$(oct)
-$(kill_worker vault-azure)
-$(wrap)" '^\(ended\)$' && with "$(oct; wrap)" '"ciphertext":"[0-9a-f]{80}"'
+	worker_killed "vault pass 1
+vault hang:20 1" "$(oct)" "$(wrap)" && with "$(oct; wrap)" '"ciphertext":"[0-9a-f]{80}"'
 }
 ok "a worker killed while the vault wraps leaves no trace" killed_while_it_wraps
 

@@ -133,24 +133,6 @@ static inline int create(int nl, const struct share_spec *const *specs, int n,
 	return 0;
 }
 
-static inline int answer_with(int nl, uint64_t unseal, uint32_t index,
-			      const void *data, size_t len, uint32_t hash,
-			      struct nl_reply *r)
-{
-	struct nl_msg m;
-	size_t nest;
-
-	nl_start(&m, VAULTRING_CMD_UNSEAL_ANSWER, 0);
-	nl_put_u64(&m, VAULTRING_A_UNSEAL, unseal);
-	nest = nl_nest(&m, VAULTRING_A_SHARE);
-	nl_put_u32(&m, VAULTRING_A_SHARE_INDEX, index);
-	nl_put(&m, VAULTRING_A_SHARE_ANSWER, data, len);
-	if (hash)
-		nl_put_u32(&m, VAULTRING_A_SHARE_HASH, hash);
-	nl_nest_end(&m, nest);
-	return nl_call(nl, &m, r);
-}
-
 static inline int fingerprint_of(int nl, const void *data, size_t len,
 				 uint32_t hash, struct nl_reply *r)
 {
@@ -184,6 +166,19 @@ static inline int state_of(int err, const struct nl_reply *r)
 		return 0;
 	return r->attr[VAULTRING_A_UNSEAL] ? 1 : -ENOMSG;
 }
+
+/* What the test that has these says to the kernel, by its nl, kek and r. */
+#define CREATE(k, ...) ({						\
+	const struct share_spec *specs[] = { __VA_ARGS__ };		\
+	create(self->nl, specs, sizeof(specs) / sizeof(specs[0]), k,	\
+	       &self->kek, &self->r); })
+#define PIN(...) ({							\
+	const struct share_spec *specs[] = { __VA_ARGS__ };		\
+	pin_specs(self->nl, specs, sizeof(specs) / sizeof(specs[0])); })
+#define START() unseal_start(self->nl, self->kek.envelope,		\
+			     self->kek.envelope_len, 0, &self->r)
+#define ID() nl_u64(&self->r, VAULTRING_A_UNSEAL)
+#define HELD() kek_held(self->nl, self->kek.id)
 
 /* --- sealed --- */
 

@@ -184,31 +184,24 @@ token_is_whole()
 	grep root "$WORK/objects"
 }
 
-# It must have been in the middle of it, and may not get there on a busy host.
-late_but_whole()
+# late VAULT SAYING: too late, it is ended.  It must have been in the middle of it,
+# and may not get there on a busy host.
+late()
 {
 	local pid='' left=5
 
 	while [ -z "$pid" ] && [ $left -gt 0 ]; do
 		mark
-		check writes | grep "no answer within 1.0 s" || return
-		pid=$(who_says "a file is emptied")
-		left=$((left - 1))
-	done
-	gone "${pid:?}" && token_is_whole
-}
-
-late_and_gone()
-{
-	local pid='' left=5
-
-	while [ -z "$pid" ] && [ $left -gt 0 ]; do
-		mark
-		check hangs | grep "no answer within 1.0 s" || return
-		pid=$(who_says "it hangs")
+		check "$1" | grep "no answer within 1.0 s" || return
+		pid=$(who_says "$2")
 		left=$((left - 1))
 	done
 	gone "${pid:?}"
+}
+
+late_but_whole()
+{
+	late writes "a file is emptied" && token_is_whole
 }
 
 # Nobody waits any more when it comes to that.
@@ -268,7 +261,7 @@ ok "the daemon gives the vault's public key and fingerprint" spki_of_daemon
 refused "a vault that is not configured is named" "no vault nope" check nope
 ok "a library that hangs is killed at the timeout and away" hang_costs_a_timeout
 ok "and again, with a new worker" hang_costs_a_timeout
-ok "which is gone soon, too" late_and_gone
+ok "which is gone soon, too" late hangs "it hangs"
 ok "a token that is late with its files is left whole" late_but_whole
 ok "nor is a login begun that late" no_late_login
 ok "a vault that hangs does not hold up another one" others_meanwhile

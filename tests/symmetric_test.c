@@ -87,20 +87,9 @@ FIXTURE_TEARDOWN(symmetric)
 	close(self->nl);
 }
 
-#define CREATE(k, ...) ({						\
-	const struct share_spec *specs[] = { __VA_ARGS__ };		\
-	create(self->nl, specs, sizeof(specs) / sizeof(specs[0]), k,	\
-	       &self->kek, &self->r); })
-#define PIN(...) ({							\
-	const struct share_spec *specs[] = { __VA_ARGS__ };		\
-	pin_specs(self->nl, specs, sizeof(specs) / sizeof(specs[0])); })
-#define START() unseal_start(self->nl, self->kek.envelope,		\
-			     self->kek.envelope_len, 0, &self->r)
-#define ID() nl_u64(&self->r, VAULTRING_A_UNSEAL)
 #define ANSWER(id, index, data, len) \
 	state_of(answer_with(self->nl, id, index, data, len, 0, &self->r), \
 		 &self->r)
-#define HELD() kek_held(self->nl, self->kek.id)
 #define SAYS(what) EXPECT_NE(NULL, strstr(self->r.text, what)) \
 	TH_LOG("%s", self->r.text)
 

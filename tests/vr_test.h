@@ -110,6 +110,9 @@ int unseal_start(int nl, const void *envelope, size_t len, uint32_t ms,
 		 struct nl_reply *r);
 int unseal_answer(int nl, uint64_t unseal, uint32_t index, const void *answer,
 		  size_t len, struct nl_reply *r);
+/* The same for a sealed share, whose wrap was done with that hash. */
+int answer_with(int nl, uint64_t unseal, uint32_t index, const void *answer,
+		size_t len, uint32_t hash, struct nl_reply *r);
 /* There is no answer: why. */
 int unseal_error(int nl, uint64_t unseal, uint32_t index, uint32_t error,
 		 struct nl_reply *r);

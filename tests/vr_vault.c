@@ -200,8 +200,8 @@ int unseal_start(int nl, const void *envelope, size_t len, uint32_t ms,
 	return nl_call(nl, &m, r);
 }
 
-int unseal_answer(int nl, uint64_t unseal, uint32_t index, const void *answer,
-		  size_t len, struct nl_reply *r)
+int answer_with(int nl, uint64_t unseal, uint32_t index, const void *answer,
+		size_t len, uint32_t hash, struct nl_reply *r)
 {
 	struct nl_msg m;
 	size_t nest;
@@ -211,8 +211,16 @@ int unseal_answer(int nl, uint64_t unseal, uint32_t index, const void *answer,
 	nest = nl_nest(&m, VAULTRING_A_SHARE);
 	nl_put_u32(&m, VAULTRING_A_SHARE_INDEX, index);
 	nl_put(&m, VAULTRING_A_SHARE_ANSWER, answer, len);
+	if (hash)
+		nl_put_u32(&m, VAULTRING_A_SHARE_HASH, hash);
 	nl_nest_end(&m, nest);
 	return nl_call(nl, &m, r);
+}
+
+int unseal_answer(int nl, uint64_t unseal, uint32_t index, const void *answer,
+		  size_t len, struct nl_reply *r)
+{
+	return answer_with(nl, unseal, index, answer, len, 0, r);
 }
 
 int unseal_error(int nl, uint64_t unseal, uint32_t index, uint32_t error,
